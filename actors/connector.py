@@ -1,0 +1,380 @@
+"""A connector: the actor that lives for exactly one WebSocket session of one exchange.
+
+It opens the socket, subscribes, relays, and ends: normally after :meth:`Connector.disconnect`, else by raising what
+went wrong. Nobody here reconnects anything; its supervisor starts the next incarnation.
+"""
+
+import math
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+
+import trio
+
+from actors.actor import NO_CONTEXT, Context
+from actors.errors import (
+    ApplicationError,
+    ConnectorError,
+    GiveUp,
+    LivenessError,
+    Reason,
+    ReconnectRequested,
+    Way,
+    leaves,
+)
+from actors.events import EventHook, LinkState
+from actors.exchange import By, Exchange, Form, Frame, Heartbeat, Http, Kind, Session
+from actors.feed import Feed
+from actors.liveness import Expired, Liveness, QuietWatch, Task
+from actors.stats import ConnectorStats
+from actors.telling import Telling
+from actors.transport import Gate, HttpClient, Link, Network
+
+ERROR_OUTRANKS_CLOSE = 2.0
+"""Seconds for which an error message explains the end of the session better than the close code after it: Upbit says
+WRONG_FORMAT, then closes with 1000 (docs.upbit.com websocket-error)."""
+
+
+class Connector:
+    """One session of one feed, with the guide's methods; run it once for every incarnation.
+
+    Args:
+        feed: Where data, interruptions and the state go; it also knows the exchange and the subscriptions.
+        network: The way to the outside.
+        gate: The budget of connection attempts, shared by all connectors of a process.
+        emit: The event hook.
+        wall: Nanoseconds since 1970, UTC.
+        http: Makes the HTTP client for an endpoint that has to be asked for.
+
+    Raises:
+        ValueError: the exchange's URL is one that is never dialled (``ws://`` beyond this machine).
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        network: Network,
+        gate: Gate,
+        emit: EventHook,
+        wall: Callable[[], int] = time.time_ns,
+        http: Callable[[], AbstractAsyncContextManager[Http]] | None = None,
+    ) -> None:
+        self.name = feed.name
+        self.feed = feed
+        self.exchange: Exchange = feed.exchange
+        self.stats: ConnectorStats = feed.stats
+        self._network = network
+        self._gate = gate
+        self._emit = emit
+        self._wall = wall
+        self._http = http or partial(HttpClient, wall=wall)
+        Link(network, self.exchange, self.exchange.ws_url, wall=wall)  # a URL that can never be dialled is refused now
+        self._begin(NO_CONTEXT)
+
+    def _begin(self, context: Context) -> None:
+        """What an incarnation starts with."""
+        self._context = context
+        self._session: Session = self.exchange.session(self.feed.subscriptions)
+        self._link: Link | None = None
+        self._liveness: Liveness | None = None
+        self._quiet = QuietWatch(self.exchange, (), 0.0)
+        self._verdict: ConnectorError | None = None
+        self._app_error: tuple[ConnectorError, float] | None = None
+        self._tell = Telling(self.feed, self._emit, self._wall)
+        self._healthy = False
+        self._asked = trio.Event()
+        self._reconnect_why: str | None = None
+        self._heartbeat_heard = trio.Event()
+        self._reading = trio.Event()
+        self._reading.set()
+
+    async def run(self, *, task_status: Context = NO_CONTEXT) -> None:
+        """Live for one session.
+
+        Raises:
+            ConnectorError: why the session failed, in a group if several things failed at once.
+        """
+        self._begin(task_status)
+        self._tell.dialling()
+        task_status.started(self)
+        ending = Reason.STOPPED
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._obey, nursery.cancel_scope)
+                await self.connect(nursery)
+                nursery.start_soon(self._receive_loop)
+                nursery.start_soon(self.health_check)
+                for rule in self.exchange.heartbeats:
+                    if rule.by is By.CLIENT:
+                        nursery.start_soon(self._ping_loop, rule)
+        except BaseException as error:
+            ending = _why(error)
+            raise
+        finally:
+            self._ended(ending)
+
+    # -- the guide's methods
+
+    async def connect(self, nursery: trio.Nursery) -> None:
+        """Wait at the gate, dial, upgrade and subscribe; the session's tasks live in ``nursery``.
+
+        Raises:
+            ConnectorError: by what failed; the verdict is told before anything is closed.
+        """
+        link: Link | None = None
+        try:
+            link = await self._find_server()
+            await self._gate.enter(link.host, self.exchange.limits)
+            await nursery.start(link.run)
+        except ConnectorError as error:
+            if error.advice.way is Way.AFTER and link is not None:
+                self._gate.close(link.host, error.advice.seconds)
+            raise self._fail(error) from error.__cause__
+        self._link = link
+        self._is_connected()
+        for frame in self._session.opened():
+            await self.send_message(frame)
+        self._alive.subscribed()
+
+    async def disconnect(self) -> None:
+        """End the session for good, from within: ``run`` returns normally, and its supervisor does not restart it."""
+        self._asked.set()
+        await trio.lowlevel.checkpoint()
+
+    async def reconnect(self, why: str = "") -> None:
+        """End the session with ReconnectRequested, from within: the supervisor starts the next incarnation."""
+        self._reconnect_why = why
+        self._asked.set()
+        await trio.lowlevel.checkpoint()
+
+    async def send_message(self, message: str | bytes) -> None:
+        """Send one frame.
+
+        Raises:
+            ConnectorError: it could not be sent within ``send_timeout``, or the session has ended.
+            trio.ClosedResourceError: there is no session.
+        """
+        if self._link is None:
+            msg = f"{self.name} is not connected"
+            raise trio.ClosedResourceError(msg)
+        try:
+            await self._link.send(message)
+        except ConnectorError as error:
+            raise self._fail(error) from error.__cause__
+
+    async def receive_raw(self) -> str | bytes:
+        """The next frame as it came off the wire; the receive loop's own, so call it only instead of ``run``.
+
+        Raises:
+            ConnectorError: why the session has ended.
+            trio.ClosedResourceError: there is no session.
+        """
+        if self._link is None:
+            msg = f"{self.name} is not connected"
+            raise trio.ClosedResourceError(msg)
+        try:
+            return await self._link.receive()
+        except ConnectorError as error:
+            raise self._fail(self._better_known(error)) from error.__cause__
+
+    async def health_check(self) -> None:
+        """Watch the clocks and end the session when one runs out; verdicts fall when they are due."""
+        alive = self._alive
+        while True:
+            now = trio.current_time()
+            match alive.check(now, self._last_frame):
+                case Expired(reason, detail):
+                    raise self._fail(LivenessError(reason, detail))
+                case Task.PROBE:
+                    alive.probe_sent()
+                    self._tell.probed(answered=False)
+                    for frame in self._session.probe():
+                        await self.send_message(frame)
+                case Task.WARN_UNCONFIRMED:
+                    self._tell.unconfirmed(alive.unconfirmed)
+                case None:
+                    for channel, code, seconds in [] if alive.blocked else self._quiet.check(now):
+                        self._tell.quiet(channel, code, seconds)
+                    look_again = now + self.exchange.health_check_interval
+                    await trio.sleep_until(min(look_again, alive.wake(self._last_frame), self._quiet.wake))
+
+    # -- the session's tasks
+
+    async def _obey(self, scope: trio.CancelScope) -> None:
+        await self._asked.wait()
+        if self._reconnect_why is not None:
+            raise self._fail(ReconnectRequested(self._reconnect_why))
+        scope.cancel("disconnect() was called")
+
+    async def _receive_loop(self) -> None:
+        block = self.feed.overflow.policy == "block"
+        while True:
+            raw = await self.receive_raw()
+            answer = self._take(raw)
+            if answer is not None:
+                await self.send_message(answer)
+            if block and self.feed.full:
+                await self._wait_for_consumer()
+
+    def _take(self, raw: str | bytes) -> str | bytes | None:
+        """Judge a frame and pass it on, without waiting; returns what is to be answered."""
+        now, wall, alive = trio.current_time(), self._wall(), self._alive
+        frame = self._session.classify(raw)
+        alive.heard()
+        if frame.confirms:
+            alive.confirm(frame.confirms)
+        if frame.kind is Kind.DATA:
+            alive.data(now)
+            if self._quiet.on:
+                self._quiet.data(*self.exchange.describe(raw), now)
+            self.feed.push((raw,), wall=wall, now=now, session=self.stats.sessions)
+            if not self._healthy:
+                self._healthy = True
+                self._context.healthy()
+        else:
+            self._take_control(frame, raw, now, wall)
+        if self.stats.state is not LinkState.LIVE:
+            self._check_live()
+        return frame.answer
+
+    def _take_control(self, frame: Frame, raw: str | bytes, now: float, wall: int) -> None:
+        self.feed.push_control(raw, frame.kind, wall=wall, now=now, session=self.stats.sessions)
+        if frame.probe and self._alive.probe_answered(now):
+            self._tell.probed(answered=True)
+        match frame.kind:
+            case Kind.HEARTBEAT:
+                self._heartbeat_heard.set()
+            case Kind.REJECTED:
+                advice = frame.advice or ApplicationError(Reason.SUB_REJECTED).advice
+                raise self._fail(ApplicationError(Reason.SUB_REJECTED, frame.detail, advice))
+            case Kind.ERROR:
+                advice = frame.advice or ApplicationError(Reason.APP_ERROR).advice
+                self._app_error = ApplicationError(Reason.APP_ERROR, frame.detail, advice), now
+                self._tell.noticed(f"error: {frame.detail}")
+            case Kind.NOTICE | Kind.UNKNOWN:
+                self._tell.noticed(f"{frame.kind.value}: {frame.detail}")
+            case _:
+                pass
+
+    async def _wait_for_consumer(self) -> None:
+        """The policy ``block``: stop reading, and let no clock take our own waiting for the link's silence."""
+        self._alive.block()
+        self._reading = trio.Event()
+        await self.feed.room()
+        self._alive.unblock(trio.current_time())
+        self._reading.set()
+
+    async def _ping_loop(self, rule: Heartbeat) -> None:
+        interval = rule.interval or self.exchange.ping_interval
+        if not interval:
+            return
+        due = trio.current_time()
+        number = 0
+        while True:
+            await self._reading.wait()
+            if not rule.when_idle or trio.current_time() >= self._last_frame + interval:
+                number += 1
+                await self._ping(rule, number)
+            due = max(due + interval, trio.current_time())
+            await trio.sleep_until(due)
+
+    async def _ping(self, rule: Heartbeat, number: int) -> None:
+        if rule.form is Form.CONTROL:
+            await self._within_ping_timeout(self._control_ping)
+            self._alive.heard()
+            self._check_live()
+            return
+        self._heartbeat_heard = trio.Event()
+        await self.send_message(rule.text(number))
+        if rule.answered:
+            await self._within_ping_timeout(self._heartbeat_heard.wait)
+
+    async def _control_ping(self) -> None:
+        assert self._link is not None  # noqa: S101 - the ping loop starts after the link
+        try:
+            await self._link.ping(math.inf)  # the clock beside it knows when we ourselves do not read
+        except ConnectorError as error:
+            raise self._fail(self._better_known(error)) from error.__cause__
+
+    async def _within_ping_timeout(self, answer: Callable[[], Awaitable[object]]) -> None:
+        """Wait for an answer; while we ourselves do not read, its time does not run."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._ping_clock)
+            await answer()
+            nursery.cancel_scope.cancel("the ping was answered")
+
+    async def _ping_clock(self) -> None:
+        while True:
+            await trio.sleep(self.exchange.ping_timeout)
+            if self._reading.is_set():
+                detail = f"no answer to a ping for {self.exchange.ping_timeout:g} s"
+                raise self._fail(LivenessError(Reason.PING_TIMEOUT, detail))
+            await self._reading.wait()
+
+    # -- small things
+
+    @property
+    def _alive(self) -> Liveness:
+        assert self._liveness is not None  # noqa: S101 - set at the 101, before any task that asks
+        return self._liveness
+
+    @property
+    def _last_frame(self) -> float:
+        assert self._link is not None  # noqa: S101 - as above
+        return self._link.last_received
+
+    async def _find_server(self) -> Link:
+        """Whom to dial; an endpoint that has to be asked for gets ``open_timeout`` seconds."""
+        endpoint = self.exchange.endpoint
+        if endpoint is None:
+            return Link(self._network, self.exchange, self.exchange.ws_url, wall=self._wall)
+        with trio.move_on_after(self.exchange.open_timeout):
+            async with self._http() as http:
+                url = await endpoint(http)
+            try:
+                return Link(self._network, self.exchange, url, wall=self._wall)
+            except ValueError as error:
+                raise ConnectorError(Reason.ENDPOINT, f"the endpoint gave no usable URL: {error}") from None
+        raise ConnectorError(Reason.ENDPOINT, f"no answer for {self.exchange.open_timeout:g} s")
+
+    def _is_connected(self) -> None:
+        """The 101 is there: the clocks start."""
+        now, session = trio.current_time(), self._session
+        can_probe = type(session).probe is not Session.probe
+        self._liveness = Liveness(self.exchange, now, pending=session.pending(), can_probe=can_probe)
+        self._quiet = QuietWatch(self.exchange, self.feed.subscriptions, now)
+        self._tell.connected()
+
+    def _check_live(self) -> None:
+        if self._alive.live and self.stats.state is LinkState.CONNECTED:
+            self._tell.live()
+
+    def _better_known(self, error: ConnectorError) -> ConnectorError:
+        """The exchange's own words of the last moments, where they explain the end better than its close."""
+        if self._app_error is not None and trio.current_time() - self._app_error[1] <= ERROR_OUTRANKS_CLOSE:
+            return self._app_error[0]
+        return error
+
+    def _fail(self, error: ConnectorError) -> ConnectorError:
+        """The verdict, told once and before anything is closed; returns the error to raise."""
+        if self._verdict is None:
+            self._verdict = error
+            self._tell.failed(error.reason, error.detail)
+        return error
+
+    def _ended(self, ending: Reason) -> None:
+        """The session's nursery has closed."""
+        if self._verdict is None and ending is not Reason.STOPPED:
+            slow = ending is Reason.OVERFLOW
+            self._tell.failed(ending, "the consumer is too slow" if slow else "a bug of ours, see the child's exit")
+        self._tell.ended(self._verdict.reason if self._verdict is not None else ending)
+
+
+def _why(error: BaseException) -> Reason:
+    """What an end without a verdict was: our own bug, a full buffer under the policy ``fail``, or a cancel."""
+    errors = leaves(error)
+    if any(isinstance(leaf, GiveUp) for leaf in errors):
+        return Reason.OVERFLOW
+    return Reason.CRASH if any(isinstance(leaf, Exception) for leaf in errors) else Reason.STOPPED

@@ -1,0 +1,111 @@
+"""What a feed yields, and how much it keeps for a slow consumer."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+
+from actors.errors import Reason
+from actors.exchange import Kind
+
+
+@attrs.frozen
+class Message:
+    """One data frame, as the exchange sent it.
+
+    ``received`` is nanoseconds UTC, one reading of the clock for all messages of a batch; ``session`` counts the
+    feed's sessions from 1. ``channel``, ``code`` and ``json()`` are worked out when asked for. ``kind`` is DATA,
+    except in a feed that was opened with ``control=True``.
+    """
+
+    data: str | bytes
+    received: int
+    session: int
+    _describe: Callable[[str | bytes], tuple[str, str]] = attrs.field(repr=False, eq=False, alias="describe")
+    kind: Kind = Kind.DATA
+
+    @property
+    def channel(self) -> str:
+        """The exchange's own word for the channel; empty where the frame names none."""
+        return self._describe(self.data)[0]
+
+    @property
+    def code(self) -> str:
+        """The exchange's own code; empty where the frame names none."""
+        return self._describe(self.data)[1]
+
+    def json(self) -> Any:
+        """The payload decoded by the standard library; raises ValueError where it is no JSON."""
+        return json.loads(self.data)
+
+
+@attrs.frozen
+class Batch:
+    """Frames that were received together, in order; of ``kind`` DATA, but for a feed opened with ``control=True``."""
+
+    received: int
+    frames: Sequence[str | bytes]
+    session: int
+    kind: Kind = Kind.DATA
+    at: float = attrs.field(default=0.0, repr=False, eq=False)
+    """The same moment on trio's clock."""
+
+
+@attrs.frozen
+class Down:
+    """The feed is interrupted, told at the moment of the verdict.
+
+    ``since`` is when the last message before it came, or the first dial began (nanoseconds UTC). ``next_attempt``
+    (nanoseconds UTC) is None while nobody has decided; later attempts are events.
+    """
+
+    reason: Reason
+    since: int
+    next_attempt: int | None = None
+
+
+@attrs.frozen
+class Gap:
+    """Messages between ``since`` and ``until`` (nanoseconds UTC) may be missing; precedes the first message after.
+
+    ``seconds`` is the same interval on the monotonic clock. ``certain`` says that messages are known to be lost;
+    ``lost`` is their number where it was counted.
+    """
+
+    reason: Reason
+    since: int
+    until: int
+    seconds: float
+    certain: bool = False
+    lost: int | None = None
+    started: float = attrs.field(default=0.0, repr=False, eq=False)
+    """``since`` on trio's clock."""
+
+
+class FeedFailed(Exception):
+    """The feed has ended by itself: its supervisor gave it up, or its buffer overflowed under the policy ``fail``."""
+
+
+def _check_policy(_instance: object, _field: object, value: str) -> None:
+    if value not in ("drop_oldest", "block", "fail"):
+        msg = f"overflow must be drop_oldest, block or fail: {value!r}"
+        raise ValueError(msg)
+
+
+@attrs.frozen
+class Overflow:
+    """How much a feed keeps for a slow consumer, and what happens beyond.
+
+    ``drop_oldest`` loses the oldest messages and says so with a :class:`Gap`; ``block`` stops reading the socket,
+    which delays our pongs too; ``fail`` ends the feed with :class:`FeedFailed`.
+    """
+
+    policy: str = attrs.field(default="drop_oldest", validator=_check_policy)
+    messages: int = 65_536
+    bytes: int = 64 << 20
+
+
+DROP_OLDEST = Overflow("drop_oldest")
+BLOCK = Overflow("block")
+FAIL = Overflow("fail")

@@ -1,0 +1,36 @@
+"""What is counted of a feed while it runs: plain numbers that metrics, status page and table read when asked."""
+
+import attrs
+
+from actors.events import LinkState, Origin
+
+
+@attrs.define
+class ConnectorStats:
+    """The guide's ``stats``, kept over all incarnations of one connector. Times are seconds since 1970, UTC."""
+
+    origin: Origin
+    connection_start_time: float | None = None
+    """When the present session reached the 101; None while there is none."""
+    last_message_time: float | None = None
+    """When the last data frame arrived; None before the first."""
+    reconnect_count: int = 0
+    """Attempts after the first."""
+    sessions: int = 0
+    """Sessions that reached the 101."""
+    messages: int = 0
+    """Data frames received."""
+    bytes: int = 0
+    """Bytes of their payloads (characters for text frames)."""
+    gaps: int = 0
+    overflowed: int = 0
+    """Messages lost because the consumer was too slow."""
+    depth: int = 0
+    """Messages that wait in the feed's buffer."""
+    state: LinkState = LinkState.IDLE
+    incarnation: int = 0
+    next_attempt: float | None = None
+    """When the next attempt is due; None while none is scheduled."""
+    backoff: float = 0.0
+    """The delay before the next attempt in seconds; 0 while none is scheduled."""
+    last_error: str = ""

@@ -1,0 +1,8 @@
+"""From a URL to whole messages: the network seam, dialling, TLS, the WebSocket session, and the gate before it all."""
+
+from actors.transport.gate import Gate as Gate
+from actors.transport.http import HttpClient as HttpClient
+from actors.transport.network import Address as Address
+from actors.transport.network import Network as Network
+from actors.transport.network import SystemNetwork as SystemNetwork
+from actors.transport.websocket import Link as Link

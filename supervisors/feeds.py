@@ -1,0 +1,378 @@
+"""Feeds for an application: one supervisor a feed under a common root, behind ``async with open_feeds()``.
+
+The tree: root (ordered: notifier, then feeds) -> feeds (dynamic) -> one supervisor a feed -> its connector.
+"""
+
+import difflib
+import random as _random
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Protocol
+
+import attrs
+import trio
+
+from actors.connector import Connector
+from actors.errors import leaves
+from actors.events import ChildGaveUp, Event, EventHook, EventHub, LinkState, Origin, Reconnecting, RestartScheduled
+from actors.exchange import PORTABLE_CHANNELS, Exchange, Subscription
+from actors.feed import Feed
+from actors.items import DROP_OLDEST, Overflow
+from actors.metrics import Metrics
+from actors.notifier import Notifier
+from actors.stats import ConnectorStats
+from actors.transport import Gate, Network, SystemNetwork
+from supervisors.child import RUNNING, ChildKind, ChildSpec, Restart, TooMany
+from supervisors.intensity import Intensity
+from supervisors.supervisor import Supervisor
+
+STOP_WITHIN = 8.0
+"""Seconds for an orderly stop of everything; then what is left is cancelled together."""
+NOTIFIER_DRAIN = 3.0
+"""Seconds in which the notifier sends what is still queued when everything stops."""
+
+
+class FeedsFailed(Exception):
+    """The feeds as a whole have failed, which only a bug of ours can do; the cause is attached."""
+
+
+def _check_name(_instance: object, _field: object, name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
+        msg = f"a feed's name is up to 64 letters, digits, '.', '-' and '_': {name!r}"
+        raise ValueError(msg)
+    if name in ("root", "feeds"):
+        msg = f"no feed can be named {name!r}: a supervisor is"
+        raise ValueError(msg)
+
+
+@attrs.frozen(kw_only=True)
+class FeedPlan:
+    """A feed as a configuration describes it; ValueError for a name that no feed can have."""
+
+    name: str = attrs.field(validator=_check_name)
+    exchange: Exchange
+    subscriptions: tuple[Subscription, ...] = ()
+    overflow: Overflow = DROP_OLDEST
+    network: Network | None = None
+    """Where this feed's connections are made, if not where those of the others are."""
+
+
+class FeedsConfig(Protocol):
+    """What :class:`open_feeds` needs of a configuration; ``supervisors.standalone.load_config`` reads one from TOML."""
+
+    @property
+    def feeds(self) -> Sequence[FeedPlan]:
+        """The feeds to open."""
+        ...
+
+    def notifier(self, emit: EventHook) -> Notifier | None:
+        """The notifier with its channels, or None where none is configured."""
+        ...
+
+
+@attrs.frozen
+class _Opened:
+    feed: Feed
+    connector: Connector
+    supervisor: Supervisor
+
+
+class Feeds:
+    """The open feeds of an application; made by :class:`open_feeds`.
+
+    After the ``async with`` has ended, every method raises trio.ClosedResourceError.
+    """
+
+    def __init__(
+        self,
+        config: FeedsConfig | None,
+        *,
+        network: Network | None,
+        wall: Callable[[], int],
+        random: _random.Random | None,
+    ) -> None:
+        self.events = EventHub()
+        """The one hook: everything that happens goes through it."""
+        self.metrics = Metrics()
+        self.events.subscribe("metrics", self.metrics.hook)
+        self._network = network or SystemNetwork()
+        self._gate = Gate()
+        self._wall = wall
+        self._seed = (random or _random.SystemRandom()).getrandbits(64)
+        self._opened: dict[str, _Opened] = {}
+        self._closed = False
+        self._feeds = Supervisor("feeds", dynamic=True, emit=self._on_event, random=self._split("feeds"))
+        children: list[ChildSpec] = []
+        self.notifier = config.notifier(self.events.emit) if config is not None else None
+        if self.notifier is not None:
+            self.events.subscribe("notifier", self.notifier.hook)
+            self.metrics.watch_queues(lambda notifier=self.notifier: notifier.queued)
+            children.append(ChildSpec(id="notifier", run=self.notifier.run, drain=NOTIFIER_DRAIN, shutdown=2.0))
+        # dynamic children do not come back with their supervisor, so its failure is the failure of everything
+        children.append(
+            ChildSpec(id="feeds", run=self._feeds.run, kind=ChildKind.SUPERVISOR, intensity=Intensity(0, 1))
+        )
+        self.root = Supervisor(
+            "root", children, emit=self.events.emit, random=self._split("root"), stop_within=STOP_WITHIN
+        )
+        for plan in config.feeds if config is not None else ():
+            self.open(plan.exchange, *plan.subscriptions, name=plan.name, overflow=plan.overflow, network=plan.network)
+
+    def open(
+        self,
+        exchange: Exchange,
+        /,
+        *subscriptions: Subscription,
+        name: str | None = None,
+        overflow: Overflow = DROP_OLDEST,
+        control: bool = False,
+        network: Network | None = None,
+        **channels: str | Sequence[str],
+    ) -> Feed:
+        """Keep a feed alive from now on; returns at once, before anything is connected.
+
+        Args:
+            exchange: The profile, its fields overridden with ``attrs.evolve`` where wanted.
+            subscriptions: Channels by the exchange's own word, with their codes.
+            name: Unique; without one the feed is called after its exchange: ``upbit``, ``upbit-2``, …
+            overflow: What happens when the consumer is too slow.
+            control: Deliver acks, heartbeats and notices too.
+            network: Where this feed's connections are made, if not where those of the others are.
+            channels: ``trade``, ``book`` and ``ticker``, each a code or several.
+
+        Raises:
+            ValueError: unknown channel, bad code, too many codes for one connection, a URL that is never dialled, or a
+                name that is taken.
+        """
+        self._check_open()
+        wanted = exchange.native((*subscriptions, *_portable(channels)))
+        _check_number(exchange, wanted)
+        name = self._name(exchange, name)
+        origin = Origin(name, exchange.code, exchange.name_ko, exchange.name_en, exchange.host)
+        feed = Feed(
+            name,
+            exchange,
+            wanted,
+            stats=ConnectorStats(origin),
+            emit=self.events.emit,
+            overflow=overflow,
+            control=control,
+        )
+        self._keep(feed, network or self._network)
+        return feed
+
+    async def close(self, name: str) -> None:
+        """Stop a feed and forget it; its consumer gets trio.ClosedResourceError. KeyError if there is none."""
+        self._check_open()
+        opened = self._opened[name]
+        await self._feeds.terminate_child(name)
+        opened.feed.close()
+        self.metrics.forget(name)
+        self._opened.pop(name, None)
+
+    async def reconnect(self, name: str, why: str = "asked for") -> None:
+        """Let a feed start a fresh session; KeyError if there is none of that name."""
+        self._check_open()
+        await self._opened[name].connector.reconnect(why)
+
+    def running(self) -> list[str]:
+        """What still runs, by name: feeds, and ``notifier``. Also while everything stops, and from any thread."""
+        supervisors = {name: opened.supervisor for name, opened in list(self._opened.items())}
+        names = [name for name, each in supervisors.items() if _running_workers(each)]
+        return [*names, *_running_workers(self.root)]
+
+    def __getitem__(self, name: str) -> Feed:
+        self._check_open()
+        return self._opened[name].feed
+
+    def __iter__(self) -> Iterator[Feed]:
+        self._check_open()
+        return iter([opened.feed for opened in self._opened.values()])
+
+    def __len__(self) -> int:
+        return len(self._opened)
+
+    def _keep(self, feed: Feed, network: Network) -> None:
+        name, exchange = feed.name, feed.exchange
+        connector = Connector(feed, network=network, gate=self._gate, emit=self.events.emit, wall=self._wall)
+        spec = ChildSpec(
+            id="connector",
+            run=connector.run,
+            restart=Restart.TRANSIENT,
+            strategy=exchange.reconnect,
+            shutdown=exchange.close_timeout + 1.0,
+        )
+        supervisor = Supervisor(name, [spec], emit=self._on_event, random=self._split(name))
+        self._opened[name] = _Opened(feed, connector, supervisor)
+        self.metrics.watch(feed.stats)
+        # a feed that crashes too often is tried again every 300 s, and its siblings notice nothing
+        self._feeds.start_soon(
+            ChildSpec(
+                id=name,
+                run=supervisor.run,
+                kind=ChildKind.SUPERVISOR,
+                restart=Restart.TRANSIENT,
+                intensity=Intensity(0, 1),
+                too_many=TooMany.QUARANTINE,
+            )
+        )
+
+    def _on_event(self, event: Event) -> None:
+        """Pass an event of a feed's supervisors on, and draw the feed's own conclusion from it."""
+        self.events.emit(event)
+        if isinstance(event, RestartScheduled | ChildGaveUp):
+            name = event.child if event.supervisor == "feeds" else event.supervisor
+            if (opened := self._opened.get(name)) is not None:
+                self._decided(opened.feed, event)
+
+    def _decided(self, feed: Feed, event: RestartScheduled | ChildGaveUp) -> None:
+        stats = feed.stats
+        if isinstance(event, ChildGaveUp):
+            feed.set_state(LinkState.GAVE_UP)
+            feed.fail(f"{feed.name} was given up: {event.error}")
+            return
+        stats.backoff = event.delay
+        stats.next_attempt = self._wall() / 1e9 + event.delay
+        stats.last_error = event.error or stats.last_error
+        feed.set_state(LinkState.QUARANTINED if event.way.value == "quarantine" else LinkState.BACKOFF)
+        self.events.emit(
+            Reconnecting(
+                at=event.at,
+                origin=stats.origin,
+                delay=event.delay,
+                attempt=event.attempt,
+                way=event.way,
+                reason=event.reason,
+            )
+        )
+
+    def _name(self, exchange: Exchange, name: str | None) -> str:
+        if name is None:
+            number = 1
+            name = exchange.code
+            while name in self._opened:
+                number += 1
+                name = f"{exchange.code}-{number}"
+        else:
+            _check_name(self, None, name)
+            if name in self._opened:
+                msg = f"there is a feed named {name!r} already"
+                raise ValueError(msg)
+        return name
+
+    def _split(self, name: str) -> _random.Random:
+        """A generator of its own for each, so that one feed's failures never move another's delays."""
+        return _random.Random(f"{self._seed}/{name}")  # noqa: S311 - jitter needs no secrecy
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("these feeds are closed: their `async with open_feeds()` has ended")
+
+    def shut(self) -> None:
+        """Close every feed for its consumer; ``open_feeds`` calls it when everything has stopped."""
+        self._closed = True
+        for opened in self._opened.values():
+            opened.feed.close()
+
+
+def _running_workers(supervisor: Supervisor) -> list[str]:
+    children = supervisor.which_children()
+    return [child.id for child in children if child.state in RUNNING and child.kind is ChildKind.WORKER]
+
+
+def _check_number(exchange: Exchange, wanted: Sequence[Subscription]) -> None:
+    number, most = sum(len(each.codes) for each in wanted), exchange.limits.subscriptions
+    if most and number > most:
+        msg = f"{number} subscriptions, but one connection to {exchange.code} takes {most}: open several feeds"
+        raise ValueError(msg)
+
+
+def _portable(channels: dict[str, str | Sequence[str]]) -> list[Subscription]:
+    for word in channels:
+        if word not in PORTABLE_CHANNELS:
+            near = difflib.get_close_matches(word, PORTABLE_CHANNELS, 1)
+            hint = f"did you mean {near[0]}=…?" if near else f'any other channel is Subscription("{word}", codes)'
+            msg = f"unknown channel keyword {word!r}: {hint}"
+            raise ValueError(msg)
+    return [
+        Subscription(word, (codes,) if isinstance(codes, str) else tuple(codes)) for word, codes in channels.items()
+    ]
+
+
+class open_feeds:  # noqa: N801 - used as a function: `async with open_feeds() as feeds`
+    """Run feeds beside the body of an ``async with``.
+
+    The body's own exception comes out bare; a failure of the feeds alone cancels the body and comes out as
+    :class:`FeedsFailed`; a cancel from outside stays a cancel. Leaving stops everything. Entering waits for no
+    network, installs no signal handler and touches no global state.
+
+    Args:
+        config: What ``load_config`` returned; its feeds are opened, its notifier runs beside them.
+        network: The way to the outside; tests and simulations bring their own.
+        wall: Nanoseconds since 1970, UTC.
+        random: The source of all jitter; with a seeded one the delays repeat.
+        on_event: Called with every event, synchronously.
+    """
+
+    def __init__(
+        self,
+        config: FeedsConfig | None = None,
+        *,
+        network: Network | None = None,
+        wall: Callable[[], int] | None = None,
+        random: _random.Random | None = None,
+        on_event: EventHook | None = None,
+    ) -> None:
+        self._feeds = Feeds(config, network=network, wall=wall or time.time_ns, random=random)
+        if on_event is not None:
+            self._feeds.events.subscribe("on_event", on_event)
+        self._failure: Exception | None = None
+
+    async def __aenter__(self) -> Feeds:
+        self._manager = trio.open_nursery()
+        nursery = await self._manager.__aenter__()
+        nursery.start_soon(self._run, nursery.cancel_scope)
+        return self._feeds
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        self._feeds.root.stop()
+        try:
+            # no shield and no deadline here: the root stops in STOP_WITHIN, and an outer cancel hurries it
+            handled = await self._leave(kind, error, traceback)  # noqa: ASYNC102
+        finally:
+            self._feeds.shut()
+        if self._failure is not None:
+            if error is None or handled:
+                raise FeedsFailed(str(self._failure)) from self._failure
+            error.add_note(f"the feeds failed too: {self._failure!r}")
+        return handled
+
+    async def _leave(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if error is not None and _is_cancelled(error):
+            return bool(await self._manager.__aexit__(kind, error, traceback))
+        try:
+            await self._manager.__aexit__(None, None, None)
+        except BaseException as late:
+            if error is not None:
+                both = BaseExceptionGroup("the body failed, then its feeds were cancelled", [error, late])
+                raise both from None  # noqa: ASYNC104 - the Cancelled is in it
+            raise
+        return False
+
+    async def _run(self, body: trio.CancelScope) -> None:
+        try:
+            await self._feeds.root.run()
+        except* Exception as group:
+            found = leaves(group)
+            self._failure = group if len(found) > 1 else group.exceptions[0]
+            body.cancel("the feeds have failed")
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    return any(isinstance(leaf, trio.Cancelled) for leaf in leaves(error))

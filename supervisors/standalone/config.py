@@ -1,0 +1,285 @@
+"""The configuration: a TOML file in, feeds and notification channels out, or every mistake in it at once."""
+
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TextIO, TypeVar
+
+import attrs
+
+from actors.events import EventHook
+from actors.exchange import PORTABLE_CHANNELS, Exchange, Subscription
+from actors.exchanges import GENERIC, find
+from actors.items import Overflow
+from actors.notifier import Channel, Console, Language, Notifier, Secret, Telegram
+from supervisors.feeds import FeedPlan
+from supervisors.standalone.mistakes import BadInput, nearest
+from supervisors.standalone.values import SETTABLE, applied, at_url, checked, structure, trusting
+
+T = TypeVar("T")
+
+MAX_BYTES = 1 << 20
+"""The largest file that is read."""
+
+Codes = tuple[str, ...]
+Schema = Mapping[str, Any]
+"""The keys that a table may have, with their types."""
+
+_TOP: Schema = {
+    "feed": dict[str, Any],
+    "defaults": dict[str, Any],
+    "notify": dict[str, Any],
+    "web": dict[str, Any],
+    "messages": dict[str, Any],
+    "state_dir": str,
+}
+_FOR_ALL: Schema = {"set": dict[str, Any], "overflow": Literal["drop_oldest", "block", "fail"], "ca_file": str}
+_FEED: Schema = {
+    "on": str,
+    **dict.fromkeys(PORTABLE_CHANNELS, Codes),
+    "channels": dict[str, Codes],
+    "send": Codes,
+    "url": str,
+    **_FOR_ALL,
+}
+_HOW: Schema = {"style": Literal["guide"], "language": Language}
+_TELEGRAM: Schema = {"token": str, "chat_id": int | str, "base_url": str, "ca_file": str, **_HOW}
+_WEB: Schema = {"port": int, "host": str}
+_MESSAGES: Schema = {"stdout": bool}
+
+_SECRET = re.compile(r"\$\{(env|file):([^{}]+)\}")
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+Out = Callable[[str], object] | TextIO
+"""Where a console writes: a function that takes a line, or a stream."""
+
+
+@attrs.frozen
+class Web:
+    """Where the status page is served: on loopback only."""
+
+    port: int
+    host: str = "127.0.0.1"
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """What a file says, checked; :func:`~supervisors.open_feeds` takes it."""
+
+    feeds: Sequence[FeedPlan]
+    channels: Sequence[Callable[[Out], Channel]] = ()
+    """Make the notification channels; the argument is where a console writes."""
+    console: Out | None = None
+    """Where console channels write; None: standard error."""
+    web: Web | None = None
+    state_dir: Path | None = None
+    messages: bool = False
+    """Whether the script writes the messages of all feeds to standard output."""
+
+    def notifier(self, emit: EventHook) -> Notifier | None:
+        """A notifier with the configured channels, or None if there are none."""
+        if not self.channels:
+            return None
+        return Notifier([make(self.console or sys.stderr) for make in self.channels], emit=emit)
+
+
+def load_config(path: str | os.PathLike[str], *, environment: Mapping[str, str] = os.environ) -> Config:
+    """Read a configuration; relative paths in it start at its own folder.
+
+    Args:
+        path: A TOML file of at most 1 MiB.
+        environment: What ``${env:NAME}`` reads.
+
+    Raises:
+        BadInput: one line for each mistake.
+    """
+    reader = _Reader(Path(path), environment)
+    config = reader.config(_parsed(Path(path)))
+    if reader.mistakes:
+        raise BadInput(*reader.mistakes)
+    return config
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise BadInput(f"{path}: larger than {MAX_BYTES} bytes, which no configuration is")
+        return tomllib.loads(raw.decode())
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: is not UTF-8 at byte {error.start}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{path}: is not TOML: {error}") from None
+
+
+class _Reader:
+    """Reads the tables of one file, and goes on after a mistake."""
+
+    def __init__(self, path: Path, environment: Mapping[str, str]) -> None:
+        self.mistakes: list[str] = []
+        self._folder = path.parent
+        self._environment = environment
+
+    def config(self, document: dict[str, Any]) -> Config:
+        top = self._table(document, _TOP, "")
+        defaults = self._shared(top.get("defaults", {}), "defaults.")
+        if not document.get("feed"):
+            self.mistakes.append('feed: missing; a feed is a table like [feed.upbit-krw] with on = "upbit" in it')
+        feeds = [self._feed(name, table, defaults) for name, table in self._tables(top.get("feed", {}), "feed.")]
+        return Config(
+            feeds=[feed for feed in feeds if feed is not None],
+            channels=self._channels(top.get("notify", {})),
+            web=self._web(top["web"]) if "web" in top else None,
+            state_dir=self._path(top["state_dir"]) if "state_dir" in top else None,
+            messages=self._table(top.get("messages", {}), _MESSAGES, "messages.").get("stdout", False),
+        )
+
+    # -- feeds
+
+    def _shared(self, raw: dict[str, Any], place: str) -> dict[str, Any]:
+        """What may stand in ``[defaults]`` too, as arguments of a plan, and under ``set`` the fields."""
+        table = self._table(raw, _FOR_ALL, place)
+        found: dict[str, Any] = {}
+        found["set"], mistakes = checked(table.get("set", {}), f"{place}set.")
+        self.mistakes += mistakes
+        if "overflow" in table:
+            found["overflow"] = Overflow(table["overflow"])
+        if "ca_file" in table:
+            ca_file = self._path(table["ca_file"])
+            found["network"] = self._try(f"{place}ca_file", trusting, ca_file)
+        return found
+
+    def _feed(self, name: str, raw: dict[str, Any], defaults: dict[str, Any]) -> FeedPlan | None:
+        before, place = len(self.mistakes), f"feed.{name}."
+        own = self._table({key: value for key, value in raw.items() if key not in _FOR_ALL}, _FEED, place)
+        shared = self._shared({key: value for key, value in raw.items() if key in _FOR_ALL}, place)
+        fields = {**defaults["set"], **shared["set"]}
+        exchange = self._exchange(own, fields, place)
+        subscriptions = () if exchange is None else self._subscriptions(exchange, own, place)
+        if exchange is None or len(self.mistakes) > before:
+            return None
+        arguments = {**defaults, **shared, "exchange": exchange, "subscriptions": subscriptions, "name": name}
+        del arguments["set"]
+        return self._try(place[:-1], FeedPlan, **arguments)
+
+    def _exchange(self, table: dict[str, Any], fields: dict[str, Any], place: str) -> Exchange | None:
+        if "on" not in table:
+            return None
+        exchange = self._try(f"{place}on", find, table["on"])
+        if exchange is None:
+            return None
+        if "url" in table:
+            exchange = self._try("", at_url, exchange, table["url"], f"{place}url") or exchange
+        elif exchange.code == GENERIC.code and "ws_url" not in fields:
+            self.mistakes.append(f"{place}url: missing; {GENERIC.code} needs the WebSocket URL")
+        exchange = attrs.evolve(exchange, on_open=(*exchange.on_open, *table.get("send", ())))
+        return self._try("", applied, exchange, fields, f"{place}set") or exchange
+
+    def _subscriptions(self, exchange: Exchange, table: dict[str, Any], place: str) -> tuple[Subscription, ...]:
+        wanted = [(f"{place}{word}", word, table[word]) for word in PORTABLE_CHANNELS if word in table]
+        channels: dict[str, Codes] = table.get("channels", {})
+        wanted += [(f"{place}channels.{word}", word, codes) for word, codes in channels.items()]
+        if not wanted and exchange.channels:
+            self.mistakes.append(f"{place[:-1]}: subscribes to nothing; give it trade, book, ticker or channels")
+        for where, word, codes in wanted:
+            self._try(where, exchange.native, [Subscription(word, codes)])
+        return tuple(Subscription(word, codes) for _, word, codes in wanted)
+
+    # -- the rest
+
+    def _channels(self, notify: dict[str, Any]) -> list[Callable[[Out], Channel]]:
+        makers = {"telegram": self._telegram, "console": self._console}
+        made: dict[str, Callable[[Out], Channel] | None] = {}
+        for kind, tables in self._tables(notify, "notify."):
+            if kind not in makers:
+                self.mistakes.append(f"notify.{kind}: unknown kind of channel{nearest(kind, makers)}")
+                continue
+            for name, table in self._tables(tables, f"notify.{kind}."):
+                if name in made:
+                    self.mistakes.append(f"notify.{kind}.{name}: there is another channel named {name!r}")
+                made[name] = makers[kind](name, table, f"notify.{kind}.{name}.")
+        return [make for make in made.values() if make is not None]
+
+    def _telegram(self, name: str, raw: dict[str, Any], place: str) -> Callable[[Out], Channel] | None:
+        table = self._table(raw, _TELEGRAM, place, required=("token", "chat_id"))
+        token = self._secret(table["token"], f"{place}token") if "token" in table else None
+        table.pop("style", None)
+        if "ca_file" in table:
+            table["ca_file"] = self._path(table["ca_file"])
+        if token is None or "chat_id" not in table:
+            return None
+        channel = self._try(place[:-1], Telegram, **{**table, "token": token, "name": name})
+        return None if channel is None else lambda _out: channel
+
+    def _console(self, name: str, raw: dict[str, Any], place: str) -> Callable[[Out], Channel]:
+        language = self._table(raw, _HOW, place).get("language", Language.KO)
+        return lambda out: Console(out, name=name, language=language)
+
+    def _web(self, raw: dict[str, Any]) -> Web | None:
+        table = self._table(raw, _WEB, "web.", required=("port",))
+        if not 0 <= table.get("port", 0) <= 65_535:
+            self.mistakes.append("web.port: expected a TCP port, 0 for any free one")
+        if table.get("host", _LOOPBACK[0]) not in _LOOPBACK:
+            self.mistakes.append(f"web.host: the page is served on loopback only, as {' or '.join(_LOOPBACK)}")
+        return Web(**table) if "port" in table else None
+
+    def _secret(self, text: str, place: str) -> Secret | None:
+        written = _SECRET.fullmatch(text)
+        if written is None:
+            self.mistakes.append(f'{place}: must not stand in the file; write "${{env:NAME}}" or "${{file:PATH}}"')
+            return None
+        kind, name = written.groups()
+        if kind == "env":
+            if name in self._environment:
+                return Secret(self._environment[name])
+            self.mistakes.append(f"{place}: environment variable {name} is not set")
+            return None
+        try:
+            return Secret(self._path(name).read_text(encoding="utf-8").strip())
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            self.mistakes.append(f"{place}: {name} cannot be read: {why}")
+            return None
+
+    def _path(self, text: str) -> Path:
+        return self._folder / Path(text).expanduser()
+
+    # -- tables
+
+    def _tables(self, raw: dict[str, Any], place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The tables in a table of tables; anything else in it is a mistake."""
+        for name, value in raw.items():
+            table = self._try("", structure, value, dict[str, Any], f"{place}{name}")
+            if table is not None:
+                yield name, table
+
+    def _table(
+        self, raw: dict[str, Any], schema: Schema, place: str, *, required: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """The values of a table that are as the schema wants them; the others become mistakes."""
+        good: dict[str, Any] = {}
+        for key, value in raw.items():
+            if key not in schema:
+                misplaced = key in SETTABLE and "set" in schema
+                hint = "; it goes under set" if misplaced else nearest(key, schema)
+                self.mistakes.append(f"{place}{key}: unknown key{hint}")
+            elif (found := self._try("", structure, value, schema[key], f"{place}{key}")) is not None:
+                good[key] = found
+        self.mistakes += [f"{place}{key}: missing" for key in required if key not in raw]
+        return good
+
+    def _try(self, place: str, make: Callable[..., T], *arguments: Any, **named: Any) -> T | None:
+        """What ``make`` makes of the arguments, or None and a mistake at ``place``."""
+        try:
+            return make(*arguments, **named)
+        except BadInput as error:
+            self.mistakes += error.lines
+        except (ValueError, TypeError) as error:
+            self.mistakes.append(f"{place}: {error}")
+        return None
