@@ -52,9 +52,10 @@ class Outcome:
 
 
 async def inside(act: Callable[[Sink, Sink], Awaitable[int]]) -> Outcome:
-    """Run a command inside this process, both its outputs read as they come."""
+    """Run a command inside this process, both its outputs read as they come; what it raises comes out bare."""
     kept: dict[str, bytearray] = {"out": bytearray(), "err": bytearray()}
     code = -1
+    failure: Exception | None = None
     async with trio.open_nursery() as nursery:
         ends: dict[str, int] = {}
         for name, into in kept.items():
@@ -62,9 +63,13 @@ async def inside(act: Callable[[Sink, Sink], Awaitable[int]]) -> Outcome:
             nursery.start_soon(_read, reader, into)
         try:
             code = await act(Sink(ends["out"]), Sink(ends["err"]))
+        except Exception as error:
+            failure = error
         finally:
             for end in ends.values():
                 os.close(end)
+    if failure is not None:
+        raise failure
     return Outcome(code, bytes(kept["out"]), bytes(kept["err"]))
 
 

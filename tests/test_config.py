@@ -1,4 +1,4 @@
-"""The configuration: every mistake at once, in its place, with the nearest name; secrets never inside and never shown."""
+"""The configuration: every mistake at once, in its place, with the nearest name; secrets never inside nor shown."""
 
 from pathlib import Path
 

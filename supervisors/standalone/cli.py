@@ -31,11 +31,12 @@ app = App(
     version=lambda: importlib.metadata.version("feedwarden"),
     help="""Keeps exchange WebSocket feeds alive.
 
-Example:
+An example:
 
     feedwarden watch upbit trade KRW-BTC --count 3
 
-Exit codes: 0 done, 1 failed, 2 bad input; each command's --help says more.""",
+Exit codes: 0 done, 1 failed, 2 bad input, 3 less than was asked for;
+each command's --help says more.""",
     help_format="plaintext",
     default_parameter=Parameter(negative=(), show_default=False),
     result_action="return_value",
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit code. Bad input is told on standard error, without a traceback."""
     _keep_standard_descriptors()
     try:
-        return app(_shielded(arguments), exit_on_error=False, print_error=False) or 0
+        return app(shielded(arguments), exit_on_error=False, print_error=False) or 0
     except cyclopts.CycloptsError as error:
         lines = (f"{error}".strip(), "`feedwarden --help` shows how it is used")
     except BadInput as error:
@@ -56,11 +57,11 @@ def main(arguments: Sequence[str]) -> int:
     return BAD_INPUT
 
 
-@app.command
+@app.command(usage="Usage: feedwarden watch EXCHANGE [CHANNEL CODE...] [OPTIONS]")
 def watch(
     exchange: str,
     /,
-    *words: str,
+    *words: Annotated[str, Parameter(name="CHANNEL CODE")],
     send: Annotated[tuple[str, ...], Parameter(name="--send")] = (),
     url: str | None = None,
     ca_file: Path | None = None,
@@ -76,21 +77,25 @@ def watch(
 ) -> int:
     """Keep one feed alive and write it as JSON, one object a line; a summary goes to standard error.
 
-    Example:
+    An example:
 
         feedwarden watch upbit trade KRW-BTC,KRW-ETH book KRW-BTC --for 60
-        feedwarden watch generic --url wss://example.com/ws --send '{"op":"subscribe"}'
+        feedwarden watch generic --url wss://example.com/ --send '{"op":1}'
 
-    Exit codes: 0 --count or --for reached, stopped by a signal, or nobody reads any more; 1 the feed was given up or
-    overflowed under --overflow fail; 2 bad input; 3 with --require: --count was not reached, or nothing came.
+    Exit codes:
+
+        0  --count or --for reached, a signal came, or nobody reads any more
+        1  the feed was given up, or overflowed under --overflow fail
+        2  bad input
+        3  with --require: --count was not reached, or nothing came
 
     Parameters
     ----------
     exchange:
         An exchange of `feedwarden exchanges`, or generic for any WebSocket.
     words:
-        CHANNEL CODE..., once or more. CHANNEL is trade, book, ticker or the exchange's own word; a code is BASE/QUOTE
-        or the exchange's own. Either may be a list with commas, @FILE with words in it, or - for standard input.
+        Once or more: trade, book, ticker or the exchange's own word for a channel, then codes, BASE/QUOTE or the
+        exchange's own. Each may be a list with commas, @FILE with words in it, or - for standard input.
     send:
         A text frame to send on opening, after the subscriptions.
     url:
@@ -149,13 +154,18 @@ def run(
 
     On a terminal a live table shows the feeds; elsewhere log lines go to standard error.
 
-    Example:
+    An example:
 
         feedwarden run --config feedwarden.toml
         feedwarden run --for 20
 
-    Exit codes: 0 --for reached, or stopped by SIGINT or SIGTERM (a second one ends it at once: 130, 143); 1 every feed
-    was given up; 2 bad input; 70 the clean stop took longer than 10 s.
+    Exit codes:
+
+        0   --for reached, or stopped by SIGINT or SIGTERM
+        1   every feed was given up
+        2   bad input
+        70  the clean stop took longer than 10 s
+        130, 143  a second SIGINT or SIGTERM ended it at once
 
     Parameters
     ----------
@@ -187,11 +197,14 @@ def run(
 def check(file: Path, /) -> int:
     """Read a configuration and name every mistake in it.
 
-    Example:
+    An example:
 
         feedwarden check feedwarden.toml
 
-    Exit codes: 0 no mistake, 2 mistakes, one a line on standard error.
+    Exit codes:
+
+        0  no mistake
+        2  mistakes, one a line on standard error
 
     Parameters
     ----------
@@ -209,11 +222,16 @@ def check(file: Path, /) -> int:
 def status(*, json: bool = False, state_dir: Path | None = None) -> int:
     """Ask a running process how its feeds are.
 
-    Example:
+    An example:
 
         feedwarden status --json
 
-    Exit codes: 0 every feed is live, 1 no process answers, 2 bad input, 3 a feed is not live.
+    Exit codes:
+
+        0  every feed is live
+        1  no process answers
+        2  bad input
+        3  a feed is not live
 
     Parameters
     ----------
@@ -239,11 +257,14 @@ def status(*, json: bool = False, state_dir: Path | None = None) -> int:
 def exchanges(id_: Annotated[str | None, Parameter(name="ID")] = None, /, *, json: bool = False) -> int:
     """List the exchanges, or all that is known of one: channels, spelling, heartbeats, clocks and limits with sources.
 
-    Example:
+    An example:
 
         feedwarden exchanges upbit
 
-    Exit codes: 0 done, 2 bad input.
+    Exit codes:
+
+        0  done
+        2  bad input
 
     Parameters
     ----------
@@ -306,7 +327,7 @@ def _positive(option: str, value: float | None, otherwise: float) -> float:
     return value
 
 
-def _shielded(arguments: Sequence[str]) -> list[str]:
+def shielded(arguments: Sequence[str]) -> list[str]:
     """The arguments with ``-`` spelled as a word: the parser would take it for an option."""
     taken = ("--send", "--set")
     return [
@@ -316,7 +337,9 @@ def _shielded(arguments: Sequence[str]) -> list[str]:
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:
-    out: TextIO = sys.stdout if stream is None else stream
+    out: TextIO | None = sys.stdout if stream is None else stream
+    if out is None:  # it was closed before we were started
+        return
     try:
         out.write(f"{text}\n")
         out.flush()

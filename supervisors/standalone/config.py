@@ -157,10 +157,14 @@ class _Reader:
 
     def _feed(self, name: str, raw: dict[str, Any], defaults: dict[str, Any]) -> FeedPlan | None:
         before, place = len(self.mistakes), f"feed.{name}."
-        own = self._table({key: value for key, value in raw.items() if key not in _FOR_ALL}, _FEED, place)
+        own = self._table(
+            {key: value for key, value in raw.items() if key not in _FOR_ALL}, _FEED, place, required=("on",)
+        )
         shared = self._shared({key: value for key, value in raw.items() if key in _FOR_ALL}, place)
         fields = {**defaults["set"], **shared["set"]}
         exchange = self._exchange(own, fields, place)
+        if exchange is not None and exchange.channels and not raw.keys() & {*PORTABLE_CHANNELS, "channels", "send"}:
+            self.mistakes.append(f"{place[:-1]}: subscribes to nothing; give it trade, book, ticker or channels")
         subscriptions = () if exchange is None else self._subscriptions(exchange, own, place)
         if exchange is None or len(self.mistakes) > before:
             return None
@@ -185,8 +189,6 @@ class _Reader:
         wanted = [(f"{place}{word}", word, table[word]) for word in PORTABLE_CHANNELS if word in table]
         channels: dict[str, Codes] = table.get("channels", {})
         wanted += [(f"{place}channels.{word}", word, codes) for word, codes in channels.items()]
-        if not wanted and exchange.channels:
-            self.mistakes.append(f"{place[:-1]}: subscribes to nothing; give it trade, book, ticker or channels")
         for where, word, codes in wanted:
             self._try(where, exchange.native, [Subscription(word, codes)])
         return tuple(Subscription(word, codes) for _, word, codes in wanted)

@@ -3,7 +3,8 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -102,9 +103,15 @@ class Journal:
         """Write an alert, one line whatever its length: the notifier's console."""
         self.log.info("alert", text=" | ".join(text.split("\n")).strip(" |"))
 
-    def bridge(self) -> logging.Handler:
-        """A handler for the standard library's loggers; what they warn of becomes a line here."""
-        return _Bridge(self.log)
+    @contextmanager
+    def bridged(self) -> Generator[None]:
+        """What libraries warn of by ``logging`` becomes a line here, for as long as the body runs."""
+        handler = _Bridge(self.log)
+        logging.getLogger().addHandler(handler)
+        try:
+            yield
+        finally:
+            logging.getLogger().removeHandler(handler)
 
     def _feed_event(self, event: FeedEvent) -> None:
         spell = self._spells.setdefault(event.origin.feed, _Spell())

@@ -131,8 +131,8 @@ class Page:
         """Where it is."""
         return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}/"
 
-    async def run(self, status: Status) -> None:
-        """Serve until cancelled."""
+    async def run(self, status: Status, *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; ``started`` once requests are answered."""
         config = HypercornConfig()
         config.bind = [f"fd://{self._socket.detach()}"]
         config.errorlog = config.accesslog = None
@@ -140,7 +140,8 @@ class Page:
         config.keep_alive_timeout = config.read_timeout = READ_TIMEOUT
         config.graceful_timeout = 1.0
         config.include_server_header = False
-        await serve(_Guard(_application(status)), config, mode="asgi")  # pyright: ignore[reportArgumentType] - ASGI
+        app: Any = _Guard(_application(status))  # starlette and hypercorn name ASGI's types differently
+        await serve(app, config, mode="asgi", task_status=task_status)
 
 
 def _application(status: Status) -> Starlette:

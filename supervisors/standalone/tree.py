@@ -85,7 +85,7 @@ class _Runner:
 
     async def _keep(self, config: Config, control: Control, page: Page | None, nursery: trio.Nursery) -> None:
         log = self.journal.log
-        with BoundedStop() as stopping:
+        with BoundedStop() as stopping, self.journal.bridged():
             await nursery.start(obey_signals, stopping, self._stop, self._hung_up)
             config = attrs.evolve(config, console=self.journal.alert)
             async with open_feeds(config, on_event=self.journal.hook) as feeds:
@@ -105,7 +105,7 @@ class _Runner:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(control.run, {"status": status.document})
             if page is not None:
-                nursery.start_soon(page.run, status)
+                await nursery.start(page.run, status)
             for feed in feeds:
                 nursery.start_soon(self._consume, feed, config.messages)
             if config.messages:

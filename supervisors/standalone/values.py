@@ -138,7 +138,9 @@ def _field(name: str, raw: Any) -> Any:
         if field.validator is not None:
             field.validator(None, field, value)
     except (ValueError, TypeError) as error:
-        raise BadInput(f"{name}: {str(error.args[0]).removeprefix(name).lstrip()}") from None
+        # the validators name the field themselves, some in quotes
+        why = str(error.args[0]).removeprefix(f"'{name}'").removeprefix(name)
+        raise BadInput(f"{name}: {why.lstrip()}") from None
     return value
 
 
