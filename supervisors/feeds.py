@@ -8,6 +8,7 @@ import random as _random
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Protocol
 
@@ -24,6 +25,7 @@ from actors.metrics import Metrics
 from actors.notifier import Notifier
 from actors.stats import ConnectorStats
 from actors.transport import Gate, Network, SystemNetwork
+from supervisors.actions import NotFound
 from supervisors.child import RUNNING, ChildKind, ChildSpec, Restart, TooMany
 from supervisors.intensity import Intensity
 from supervisors.supervisor import Supervisor
@@ -167,7 +169,9 @@ class Feeds:
         """Stop a feed and forget it; its consumer gets trio.ClosedResourceError. KeyError if there is none."""
         self._check_open()
         opened = self._opened[name]
-        await self._feeds.terminate_child(name)
+        with suppress(NotFound):  # an earlier call may have been cancelled in its wait
+            await self._feeds.terminate_child(name)
+        opened.feed.set_state(LinkState.STOPPED)
         opened.feed.close()
         self.metrics.forget(name)
         self._opened.pop(name, None)
@@ -274,6 +278,7 @@ class Feeds:
         """Close every feed for its consumer; ``open_feeds`` calls it when everything has stopped."""
         self._closed = True
         for opened in self._opened.values():
+            opened.feed.set_state(LinkState.STOPPED)
             opened.feed.close()
 
 

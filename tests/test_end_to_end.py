@@ -20,6 +20,7 @@ from actors.chaos import (
     CapturePlayer,
     Ledger,
     Role,
+    Shape,
     SimulatedExchange,
     UpbitVenue,
     What,
@@ -259,7 +260,7 @@ async def test_a_reader_that_sleeps_for_two_minutes_costs_nothing(tmp_path: Path
         assert outcome.summary["reconnects"] == outcome.summary["gaps"] == outcome.summary["overflowed"] == 0
         assert outcome.summary["messages"] == len(outcome.lines) > 11_000
         check(outcome.lines, sim.ledger)
-        pings = [entry.at for entry in sim.ledger.received() if entry.shape == "ping"]
+        pings = [entry.at for entry in sim.ledger if entry.what is What.RECEIVED and entry.shape is Shape.PING]
         assert len(pings) >= 6
         assert all(19 <= later - earlier <= 21 for earlier, later in pairwise(pings))
 

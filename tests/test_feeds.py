@@ -253,6 +253,7 @@ async def test_reconnect_and_disconnect(autojump_clock: trio.testing.MockClock) 
         assert feed.stats.sessions == 2
         await feeds.close("upbit")
         assert len(feeds) == 0
+        assert feed.stats.state is LinkState.STOPPED
         with pytest.raises(trio.ClosedResourceError):
             await feed.live()
         with pytest.raises(KeyError):
@@ -361,6 +362,50 @@ async def test_a_cancel_from_outside_stays_a_cancel(autojump_clock: trio.testing
     assert scope.cancelled_caught
     assert told[0].of(StateChanged)[-1].state is LinkState.STOPPED
     assert sim.ledger.open == 0
+
+
+async def test_a_cancel_while_the_feeds_stop_keeps_the_bodys_error(autojump_clock: trio.testing.MockClock) -> None:
+    """If the wait for the stop is cancelled after the body failed, both are told and the cancel is not swallowed."""
+
+    async def slow(*, task_status: Context) -> None:
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(3)
+
+    async def body() -> None:
+        async with scene({}) as (feeds, _, _seen):
+            feeds.root.start_soon(ChildSpec(id="slow", run=slow))
+            await trio.sleep(5)
+            raise ValueError("mine")
+
+    async def impatient() -> None:
+        with trio.move_on_after(6):
+            await body()
+
+    with pytest.raises(ValueError, match="mine"):
+        await impatient()
+    assert trio.current_time() == 8
+
+
+async def test_feeds_that_wait_are_stopped_too(autojump_clock: trio.testing.MockClock) -> None:
+    """A feed that ends in back-off ends as stopped, and says so; what runs is known by name until then."""
+    async with scene({UPBIT_HOST: upbit()}) as (feeds, network, seen):
+        network.refuse(UPBIT_HOST)
+        feeds.open(UPBIT, trade="KRW-BTC")
+        await trio.sleep(100)
+        await feeds["upbit"].next_batch()
+        network.heal(UPBIT_HOST)
+        await feeds["upbit"].live(100)
+        assert feeds.running() == ["upbit"]
+        network.refuse(UPBIT_HOST)
+        await feeds.reconnect("upbit")
+        await trio.sleep(1)
+        assert feeds.running() == []
+        assert feeds["upbit"].stats.state is LinkState.BACKOFF
+    assert seen.of(StateChanged)[-1].state is LinkState.STOPPED
 
 
 async def test_leaving_at_once_is_fine() -> None:

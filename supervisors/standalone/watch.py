@@ -83,25 +83,30 @@ class _Watcher:
     async def run(self, nursery: trio.Nursery) -> None:
         plan = self.plan
         with BoundedStop() as stopping:
-            await nursery.start(obey_signals, stopping, self.until.cancel)
+            await nursery.start(obey_signals, stopping, self._stop)
             nursery.start_soon(self._until_gone)
-            flush_by = self.began
             async with open_feeds(network=plan.network, on_event=self._hook()) as feeds:
                 stopping.running = feeds.running
                 control = plan.raw or plan.control
                 feed = feeds.open(plan.exchange, *plan.subscriptions, overflow=plan.overflow, control=control)
                 with self.until:
                     await self._deliver(feed)
-                stopping.begin()
                 seconds = trio.current_time() - self.began
-                flush_by = trio.current_time() + FLUSH
-                with trio.move_on_at(flush_by):
+                self._flush_within(LINGER if plan.overflow.policy == "block" else FLUSH)
+                with self.flushing:
                     await self._deliver_rest(feed)
-                if feed.stats.state is LinkState.GAVE_UP:
-                    self.failure = f"{feed.name} was given up: {feed.stats.last_error}"
-                self._tell_open_gap(feed)
-                self._summarize(feed, seconds)
-            await self._flush(max(flush_by - trio.current_time(), LAST_MOMENT))
+                    self._tell_end(feed, seconds)
+                    await self.out.flush(math.inf)
+                self._check_flushed()
+                stopping.begin()
+            await self.err.flush(LAST_MOMENT)
+
+    def _stop(self, signal_name: str) -> None:
+        self.until.cancel(signal_name)
+        self._flush_within(FLUSH)
+
+    def _flush_within(self, seconds: float) -> None:
+        self.flushing.deadline = min(self.flushing.deadline, trio.current_time() + seconds)
 
     def _hook(self) -> EventHook:
         journal: EventHook | None = None
@@ -148,14 +153,14 @@ class _Watcher:
         if not self.plan.quiet and lines:
             self.out.put(lines)
 
-    def _tell_open_gap(self, feed: Feed) -> None:
+    def _tell_end(self, feed: Feed, seconds: float) -> None:
         down = feed.interruption
         if down is not None:
             gap = self.lines.gap(down.reason, down.since, None, feed.silence(trio.current_time()))
             if not self.plan.quiet:
                 self.out.put(gap)
-
-    def _summarize(self, feed: Feed, seconds: float) -> None:
+        if feed.stats.state is LinkState.GAVE_UP:
+            self._fail(f"{feed.name} was given up: {feed.stats.last_error}")
         summary = {
             "type": "summary",
             "messages": self.lines.messages,
@@ -166,12 +171,8 @@ class _Watcher:
             "first_message_seconds": None if self.first is None else round(self.first, 6),
             "seconds": round(seconds, 6),
         }
-        if self.failure:
-            self.err.tell(f"feedwarden: {self.failure}\n".encode())
         (self.out if self.plan.quiet else self.err).put(line(summary))
 
-    async def _flush(self, seconds: float) -> None:
-        if not await self.out.flush(seconds):
-            self.failure = self.failure or "nobody reads standard output"
-            self.err.tell(b"feedwarden: nobody reads standard output: the last lines are lost\n")
-        await self.err.flush(LAST_MOMENT)
+    def _fail(self, why: str) -> None:
+        self.failed = True
+        self.err.tell(f"feedwarden: {why}\n".encode())
