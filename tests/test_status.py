@@ -163,7 +163,7 @@ async def test_a_port_that_is_taken_is_told_in_words() -> None:
 async def answering(folder: Path, **answers: Callable[[], dict[str, Any]]) -> AsyncGenerator[Control]:
     """A process that answers."""
     async with Control(folder) as control, trio.open_nursery() as nursery:
-        nursery.start_soon(control.run, answers or {"status": lambda: {"live": True}})
+        await nursery.start(control.run, answers or {"status": lambda: {"live": True}})
         yield control
         nursery.cancel_scope.cancel("the test is over")
 
@@ -212,10 +212,22 @@ async def test_a_second_process_is_refused_and_a_dead_ones_socket_replaced(tmp_p
     assert (tmp_path / "control.sock").read_text() == "mine"
 
 
+async def test_a_path_longer_than_a_sockets_may_be(tmp_path: Path) -> None:
+    """A state directory deep down works like any: the limit of 107 bytes is the kernel's, not the user's."""
+    deep = tmp_path / ("x" * 100) / ("y" * 100)
+    async with answering(deep):
+        assert (deep / "control.sock").stat().st_mode & 0o777 == 0o600
+        assert await ask(deep, "status") == {"live": True}
+    with pytest.raises(NotRunning, match="no feedwarden runs"):
+        await ask(deep, "status")
+    with pytest.raises(NotRunning, match="no feedwarden runs"):
+        await ask(deep / "nowhere", "status")
+
+
 async def test_places_that_cannot_be_used(tmp_path: Path) -> None:
-    """A path that is too long for a socket, and one that is a file, are told with the remedy."""
+    """A name that no file system takes, and one that is a file, are told with the remedy."""
     (tmp_path / "file").touch()
-    for folder, why in ((tmp_path / ("x" * 120), "longer than the 107 bytes"), (tmp_path / "file", "File exists")):
+    for folder, why in ((tmp_path / ("x" * 300), "File name too long"), (tmp_path / "file", "File exists")):
         with pytest.raises(BadInput, match=f"{why}.*choose another one with --state-dir"):
             async with Control(folder):
                 raise AssertionError("entered")
@@ -235,20 +247,25 @@ async def test_a_caller_that_says_nothing_is_hung_up_on(tmp_path: Path, monkeypa
         assert await ask(tmp_path, "status") == {"live": True}
 
 
-async def test_something_else_that_listens_there(tmp_path: Path) -> None:
+async def test_something_else_that_listens_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that is no JSON, or none at all, is told as what it is."""
-    for answer, why in ((b"hello\n", "is no feedwarden"), (b"", "is no feedwarden")):
+    monkeypatch.setattr(control_module, "DEADLINE", 0.3)
+    answers = ((b"hello\n", "is no feedwarden"), (b"", "is no feedwarden"), (None, "does not answer"))
+    for answer, why in answers:
         path = tmp_path / "control.sock"
         server = trio.socket.socket(trio.socket.AF_UNIX)
         await server.bind(str(path))
         server.listen()
         async with trio.open_nursery() as nursery:
 
-            async def serve(answer: bytes = answer, server: trio.socket.SocketType = server) -> None:
+            async def serve(answer: bytes | None = answer, server: trio.socket.SocketType = server) -> None:
                 client, _ = await server.accept()
-                await client.recv(100)
-                await client.send(answer)
-                client.close()
+                with client:
+                    await client.recv(100)
+                    if answer is None:
+                        await trio.sleep(1)
+                    else:
+                        await client.send(answer)
 
             nursery.start_soon(serve)
             with pytest.raises(NotRunning, match=why):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from actors.errors import Reason
 from actors.exchange import Exchange, Kind, Subscription
 from actors.exchanges import BINANCE, UPBIT, generic
 from actors.items import Batch, Down, Gap, Overflow
+from supervisors.standalone import watch as watch_module
 from supervisors.standalone.lines import Lines, iso
+from supervisors.standalone.sinks import Sink
 from supervisors.standalone.watch import Watch, watch
 from tests.captures import CAPTURES, server_frames
 from tests.script import TLS, Outcome, ca_file, inside, network, read_until, rest, running, script
@@ -200,8 +203,6 @@ async def test_drop_oldest_counts_what_nobody_read(tmp_path: Path) -> None:
             results: list[Outcome] = []
 
             async def run() -> None:
-                from supervisors.standalone.sinks import Sink
-
                 outcome = await inside(lambda _out, err: watch(plan, out=Sink(writer), err=err))
                 os.close(writer)
                 results.append(outcome)
@@ -223,8 +224,6 @@ async def test_drop_oldest_counts_what_nobody_read(tmp_path: Path) -> None:
 
 async def test_fail_ends_the_watch_of_a_pipe_that_nobody_reads() -> None:
     """Under `fail` the watch fails once its buffer is full, in words."""
-    from supervisors.standalone.sinks import Sink
-
     lines = [json.dumps({"t": 0.0, "from": "server", "text": "x" * 1000})] * 20_000
     async with CapturePlayer(lines, speed=None, tls=TLS).serving() as player:
         plan = watching(generic("wss://x.invalid/"), player, overflow=Overflow("fail", 1000, 1 << 20))
@@ -236,6 +235,57 @@ async def test_fail_ends_the_watch_of_a_pipe_that_nobody_reads() -> None:
     assert done.code == 1
     assert b"too slow" in done.err
     assert b"nobody reads standard output" in done.err
+
+
+@pytest.mark.parametrize("end", [{"count": 3_000}, {"seconds": 1.2}], ids=["count", "for"])
+async def test_the_end_waits_for_a_reader_that_sleeps(end: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under `block` what was received long before anybody reads still arrives whole, and the summary last."""
+    monkeypatch.setattr(watch_module, "FLUSH", 0.1)
+    lines = [json.dumps({"t": 0.0, "from": "server", "text": f"{n:01000}"}) for n in range(3_000)]
+    reader, writer = os.pipe()
+    kept = bytearray()
+
+    async def read_late() -> None:
+        await trio.sleep(1.5)
+        async with trio.lowlevel.FdStream(reader) as stream:
+            async for data in stream:
+                kept.extend(data)
+
+    async with CapturePlayer(lines, speed=None, tls=TLS).serving() as player, trio.open_nursery() as nursery:
+        nursery.start_soon(read_late)
+        plan = watching(generic("wss://x.invalid/"), player, **end)
+        done = await inside(lambda _out, err: watch(plan, out=Sink(writer), err=err))
+        os.close(writer)
+    assert done.code == 0
+    assert [json.loads(line)["data"] for line in kept.splitlines()] == [f"{n:01000}" for n in range(3_000)]
+    assert (done.summary["messages"], done.summary["overflowed"]) == (3_000, 0)
+
+
+async def test_a_full_disk_is_told() -> None:
+    """What cannot be written, and not because the reader has left, fails the watch in words."""
+    fd = os.open("/dev/full", os.O_WRONLY)
+    async with simulated_exchange(UpbitVenue(), codes=["KRW-BTC"], tls=TLS) as exchange:
+        plan = watching(UPBIT, exchange, subscriptions=TRADE)
+        with trio.fail_after(10):
+            done = await inside(lambda _out, err: watch(plan, out=Sink(fd), err=err))
+    os.close(fd)
+    assert done.code == 1
+    assert b"feedwarden: standard output cannot be written: No space left on device\n" in done.err
+
+
+async def test_a_person_at_a_terminal_is_told_why_nothing_comes() -> None:
+    """Where standard error is a terminal, failures appear there as they happen; else it has the summary alone."""
+    ours, theirs = pty.openpty()
+    async with simulated_exchange(UpbitVenue(), tls=TLS) as exchange:
+        exchange.refuse()
+        plan = watching(UPBIT, exchange, subscriptions=TRADE, seconds=0.5)
+        await inside(lambda out, _err: watch(plan, out=out, err=Sink(theirs)))
+    said = os.read(ours, 100_000).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert "down" in said
+    assert "refused" in said
+    assert "connecting" not in said
 
 
 # -- as a process

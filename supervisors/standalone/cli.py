@@ -3,6 +3,7 @@
 import importlib.metadata
 import math
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,6 +53,8 @@ def main(arguments: Sequence[str]) -> int:
         lines = (f"{error}".strip(), "`feedwarden --help` shows how it is used")
     except BadInput as error:
         lines = error.lines
+    except KeyboardInterrupt:  # before there was anything to stop
+        return 128 + signal.SIGINT
     for text in lines:
         _say(text, sys.stderr)
     return BAD_INPUT

@@ -7,8 +7,8 @@ import fcntl
 import json
 import os
 import stat
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -60,8 +60,6 @@ class Control:
         self._listener: trio.SocketListener | None = None
 
     async def __aenter__(self) -> Self:
-        if len(os.fsencode(self.path)) > MAX_PATH:
-            raise BadInput(f"{self.path}: longer than the {MAX_PATH} bytes that a socket's path may have; {_ELSE}")
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -82,11 +80,11 @@ class Control:
             self.path.unlink()
         self._release()
 
-    async def run(self, answers: Answers) -> None:
+    async def run(self, answers: Answers, *, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
         """Answer until cancelled."""
         assert self._listener is not None, "entered before"  # noqa: S101 - a bug of the caller
         callers = trio.CapacityLimiter(MAX_CALLERS)
-        await trio.serve_listeners(partial(_serve, answers, callers), [self._listener])
+        await trio.serve_listeners(partial(_serve, answers, callers), [self._listener], task_status=task_status)
 
     async def _listen(self) -> trio.SocketListener:
         with suppress(FileNotFoundError):
@@ -97,7 +95,8 @@ class Control:
         try:
             before = os.umask(0o177)
             try:
-                await server.bind(os.fspath(self.path))
+                with _reachable(self._folder) as path:
+                    await server.bind(path)
             finally:
                 os.umask(before)
             server.listen(MAX_CALLERS)
@@ -114,6 +113,20 @@ class Control:
             self._lock = -1
 
 
+@contextmanager
+def _reachable(folder: Path) -> Generator[str]:
+    """A path to the socket in ``folder`` that is short enough; a long one leads through an open descriptor."""
+    path = os.fspath(folder / SOCKET)
+    if len(os.fsencode(path)) <= MAX_PATH:
+        yield path
+        return
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{SOCKET}"
+    finally:
+        os.close(descriptor)
+
+
 _ELSE = "choose another one with --state-dir"
 
 
@@ -126,7 +139,9 @@ async def ask(folder: Path, command: str) -> dict[str, Any]:
     path = folder / SOCKET
     try:
         with trio.fail_after(DEADLINE):
-            async with await trio.open_unix_socket(path) as stream:
+            with _reachable(folder) as short:
+                stream = await trio.open_unix_socket(short)
+            async with stream:
                 await stream.send_all(line({"command": command}))
                 answer = await _line(stream, MAX_ANSWER)
     except (OSError, trio.BrokenResourceError):

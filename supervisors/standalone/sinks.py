@@ -54,7 +54,7 @@ class Sink:
 
     def put(self, data: bytes) -> None:
         """Hand over whole lines, however much waits already; who can wait calls :meth:`has_room` before."""
-        if not self.gone.is_set():
+        if data and not self.gone.is_set():
             self._waiting.append(data)
             self._size += len(data)
             self._put.unpark()

@@ -74,27 +74,27 @@ class _Runner:
 
     async def run(self, nursery: trio.Nursery) -> None:
         config = self.plan.config
-        page = None if config is None or config.web is None else Page(config.web)
-        async with Control(self.plan.state_dir) as control:
-            if config is not None:
-                await self._keep(config, control, page, nursery)
-            else:
-                async with demo() as config:
-                    self.journal.log.warning(NOTICE)
-                    await self._keep(config, control, page, nursery)
-
-    async def _keep(self, config: Config, control: Control, page: Page | None, nursery: trio.Nursery) -> None:
-        log = self.journal.log
         with BoundedStop() as stopping, self.journal.bridged():
             await nursery.start(obey_signals, stopping, self._stop, self._hung_up)
-            config = attrs.evolve(config, console=self.journal.alert)
-            async with open_feeds(config, on_event=self.journal.hook) as feeds:
-                stopping.running = feeds.running
-                self.journal.stats = {feed.name: feed.stats for feed in feeds}
-                log.info("started", feeds=len(feeds), control=str(control.path), **({"page": page.url} if page else {}))
-                await self._serve(config, feeds, control, page, stopping)
-                log.info("stopping")
-            log.info("stopped")
+            async with Control(self.plan.state_dir) as control:
+                page = None if config is None or config.web is None else Page(config.web)
+                if config is not None:
+                    await self._keep(config, control, page, stopping)
+                else:
+                    async with demo() as config:
+                        self.journal.log.warning(NOTICE)
+                        await self._keep(config, control, page, stopping)
+
+    async def _keep(self, config: Config, control: Control, page: Page | None, stopping: BoundedStop) -> None:
+        log = self.journal.log
+        config = attrs.evolve(config, console=self.journal.alert)
+        async with open_feeds(config, on_event=self.journal.hook) as feeds:
+            stopping.running = feeds.running
+            self.journal.stats = {feed.name: feed.stats for feed in feeds}
+            log.info("started", feeds=len(feeds), control=str(control.path), **({"page": page.url} if page else {}))
+            await self._serve(config, feeds, control, page, stopping)
+            log.info("stopping")
+        log.info("stopped")
 
     async def _serve(
         self, config: Config, feeds: Feeds, control: Control, page: Page | None, stopping: BoundedStop
@@ -103,7 +103,7 @@ class _Runner:
         status = Status(feeds, demo=self.plan.config is None)
         feeds.metrics.demo = status.demo
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(control.run, {"status": status.document})
+            await nursery.start(control.run, {"status": status.document})
             if page is not None:
                 await nursery.start(page.run, status)
             for feed in feeds:

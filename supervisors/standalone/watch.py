@@ -23,8 +23,10 @@ TOO_LITTLE = 3
 """The exit code of ``--require``."""
 FAILED = 1
 """The exit code when the feed itself has ended: given up, or overflowed under ``fail``."""
+LINGER = 600.0
+"""Seconds in which, at the end, a reader may take what has been received under ``block``: nothing is to be lost."""
 FLUSH = 5.0
-"""Seconds in which, at the end, a slow reader may take what has been received."""
+"""The same under another policy, or once a signal has asked us to stop."""
 LAST_MOMENT = 0.5
 """Seconds in which what is said at the very end must be taken."""
 BUFFER = 64 << 20
@@ -70,7 +72,9 @@ class _Watcher:
         self.lines = Lines(name, name, raw=plan.raw, control=plan.control, status=plan.status)
         self.began = trio.current_time()
         self.first: float | None = None
-        self.failure = ""
+        self.failed = False
+        self.flush_by = math.inf
+        self.flush_scope = trio.CancelScope()
         self.until = trio.CancelScope(deadline=self.began + plan.seconds)
 
     @property
@@ -78,7 +82,7 @@ class _Watcher:
         wanted = 1 if self.plan.count is None else self.plan.count
         if self.plan.require and self.lines.messages < wanted:
             return TOO_LITTLE
-        return FAILED if self.failure else 0
+        return FAILED if self.failed else 0
 
     async def run(self, nursery: trio.Nursery) -> None:
         plan = self.plan
@@ -93,20 +97,40 @@ class _Watcher:
                     await self._deliver(feed)
                 seconds = trio.current_time() - self.began
                 self._flush_within(LINGER if plan.overflow.policy == "block" else FLUSH)
-                with self.flushing:
+                with self._flushing():
                     await self._deliver_rest(feed)
-                    self._tell_end(feed, seconds)
-                    await self.out.flush(math.inf)
-                self._check_flushed()
+                await self._finish(feed, seconds)
                 stopping.begin()
-            await self.err.flush(LAST_MOMENT)
+
+    async def _finish(self, feed: Feed, seconds: float) -> None:
+        """Say what is to be said at the end: first on standard output, then, when that has been taken, the rest."""
+        gap, summary = self._open_gap(feed), self._summary(feed, seconds)
+        self.out.put(summary if self.plan.quiet else gap)
+        self._flush_within(math.inf, at_least=LAST_MOMENT)
+        with self._flushing():
+            await self.out.flush(math.inf)
+        if feed.stats.state is LinkState.GAVE_UP:
+            self._fail(f"{feed.name} was given up: {feed.stats.last_error}")
+        if self.out.error is not None:
+            self._fail(f"standard output cannot be written: {self.out.error.strerror}")
+        elif not await self.out.flush(0):
+            self._fail("nobody reads standard output: the last lines are lost")
+        if not self.plan.quiet:
+            self.err.put(summary)
+        await self.err.flush(LAST_MOMENT)
 
     def _stop(self, signal_name: str) -> None:
         self.until.cancel(signal_name)
         self._flush_within(FLUSH)
 
-    def _flush_within(self, seconds: float) -> None:
-        self.flushing.deadline = min(self.flushing.deadline, trio.current_time() + seconds)
+    def _flush_within(self, seconds: float, *, at_least: float = 0.0) -> None:
+        now = trio.current_time()
+        self.flush_by = max(min(self.flush_by, now + seconds), now + at_least)
+        self.flush_scope.deadline = self.flush_by
+
+    def _flushing(self) -> trio.CancelScope:
+        self.flush_scope = trio.CancelScope(deadline=self.flush_by)
+        return self.flush_scope
 
     def _hook(self) -> EventHook:
         journal: EventHook | None = None
@@ -125,8 +149,6 @@ class _Watcher:
 
     async def _until_gone(self) -> None:
         await self.out.gone.wait()
-        if self.out.error is not None:
-            self.failure = f"standard output cannot be written: {self.out.error.strerror}"
         self.until.cancel("nobody reads standard output")
 
     async def _deliver(self, feed: Feed) -> None:
@@ -153,25 +175,25 @@ class _Watcher:
         if not self.plan.quiet and lines:
             self.out.put(lines)
 
-    def _tell_end(self, feed: Feed, seconds: float) -> None:
+    def _open_gap(self, feed: Feed) -> bytes:
         down = feed.interruption
-        if down is not None:
-            gap = self.lines.gap(down.reason, down.since, None, feed.silence(trio.current_time()))
-            if not self.plan.quiet:
-                self.out.put(gap)
-        if feed.stats.state is LinkState.GAVE_UP:
-            self._fail(f"{feed.name} was given up: {feed.stats.last_error}")
-        summary = {
-            "type": "summary",
-            "messages": self.lines.messages,
-            "bytes": self.lines.bytes,
-            "gaps": self.lines.gaps,
-            "reconnects": feed.stats.reconnect_count,
-            "overflowed": feed.stats.overflowed,
-            "first_message_seconds": None if self.first is None else round(self.first, 6),
-            "seconds": round(seconds, 6),
-        }
-        (self.out if self.plan.quiet else self.err).put(line(summary))
+        if down is None:
+            return b""
+        return self.lines.gap(down.reason, down.since, None, feed.silence(trio.current_time()))
+
+    def _summary(self, feed: Feed, seconds: float) -> bytes:
+        return line(
+            {
+                "type": "summary",
+                "messages": self.lines.messages,
+                "bytes": self.lines.bytes,
+                "gaps": self.lines.gaps,
+                "reconnects": feed.stats.reconnect_count,
+                "overflowed": feed.stats.overflowed,
+                "first_message_seconds": None if self.first is None else round(self.first, 6),
+                "seconds": round(seconds, 6),
+            }
+        )
 
     def _fail(self, why: str) -> None:
         self.failed = True
