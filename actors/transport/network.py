@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import attrs
 import trio
 
+from actors.transport.tls import secured
+
 RESOLVER_THREADS = 8
 """Name look-ups at one time. A thread in ``getaddrinfo`` cannot be stopped, only abandoned, so a resolver that hangs
 would use up trio's own 40 threads and with them everything else that needs one."""
@@ -102,6 +104,8 @@ class SystemNetwork:
 
     async def secure(self, stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
         """TLS on the stream; its end without ``close_notify`` counts as an end, as it does in HTTPS."""
+        if isinstance(stream, trio.SocketStream):
+            return await secured(stream, self._tls, host)
         tls = trio.SSLStream(stream, self._tls, server_hostname=host, https_compatible=True)
         try:
             await tls.do_handshake()
@@ -133,6 +137,7 @@ def client_context(*, ca_file: str | os.PathLike[str] | None = None, ca_pem: byt
     except OSError as error:
         raise ValueError(f"{place} cannot be read: {error.strerror}") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a read could otherwise need a write at any time
     return context
 
 
