@@ -30,7 +30,12 @@ REPEAT = 90.0
 FAULTS: Mapping[str, Sequence[Fault]] = {
     "upbit": (Fault(5, "cut"), Fault(65, "silence", {"pongs": False})),
     "bithumb": (Fault(12, "reset"), Fault(28, "silence", {"pongs": False}), Fault(75, "close", {"code": 1001})),
-    "binance": (Fault(40, "refuse", {"seconds": 8}), Fault(40, "cut"), Fault(55, "close", {"code": 1008})),
+    "binance": (
+        Fault(40, "refuse", {"seconds": 8}),
+        Fault(40, "cut"),
+        Fault(70, "reject", {"status": 429, "retry_after": 5, "times": 1}),
+        Fault(70, "cut"),
+    ),
 }
 """What happens to each exchange; the first recovery can be seen within 10 s."""
 
