@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from actors.connector import Connector
-from actors.errors import leaves
+from actors.errors import Way, leaves
 from actors.events import ChildGaveUp, Event, EventHook, EventHub, LinkState, Origin, Reconnecting, RestartScheduled
 from actors.exchange import PORTABLE_CHANNELS, Exchange, Subscription
 from actors.feed import Feed
@@ -240,7 +240,7 @@ class Feeds:
         stats.backoff = event.delay
         stats.next_attempt = self._wall() / 1e9 + event.delay
         stats.last_error = event.error or stats.last_error
-        feed.set_state(LinkState.QUARANTINED if event.way.value == "quarantine" else LinkState.BACKOFF)
+        feed.set_state(LinkState.QUARANTINED if event.way is Way.QUARANTINE else LinkState.BACKOFF)
         self.events.emit(
             Reconnecting(
                 at=event.at,
