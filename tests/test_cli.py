@@ -134,7 +134,7 @@ def test_check_counts_or_names_the_mistakes(capsys: pytest.CaptureFixture[str], 
     """A good file is said to be good; in a bad one every mistake is a line that begins with its place."""
     file = tmp_path / "f.toml"
     file.write_text('[feed.a]\non = "upbit"\ntrade = ["KRW-BTC"]\n')
-    assert run(capsys, "check", str(file)) == (0, f"{file}: no mistake; 1 feeds, 0 notification channels\n", "")
+    assert run(capsys, "check", str(file)) == (0, f"{file}: no mistake; feeds: 1, notification channels: 0\n", "")
     file.write_text('[feed.upbit-krw]\non = "upbit"\ntrade = ["KRW-BTC"]\nset = { quiet_aftr = 1, jitter = 9 }\n')
     code, out, err = run(capsys, "check", str(file))
     assert (code, out) == (2, "")

@@ -217,7 +217,7 @@ def check(file: Path, /) -> int:
     from supervisors.standalone.config import load_config
 
     config = load_config(file)
-    _say(f"{file}: no mistake; {len(config.feeds)} feeds, {len(config.channels)} notification channels")
+    _say(f"{file}: no mistake; feeds: {len(config.feeds)}, notification channels: {len(config.channels)}")
     return 0
 
 
