@@ -196,7 +196,7 @@ async def test_drop_oldest_counts_what_nobody_read(tmp_path: Path) -> None:
     lines = [json.dumps({"t": 0.0, "from": "server", "text": frame}) for frame in frames]
     async with CapturePlayer(lines, speed=None, tls=TLS).serving() as player:
         overflow = Overflow("drop_oldest", 1000, 1 << 20)
-        plan = watching(generic("wss://x.invalid/"), player, seconds=3, overflow=overflow)
+        plan = watching(generic("wss://x.invalid/"), player, seconds=4, overflow=overflow)
         reader, writer = os.pipe()
         kept = bytearray()
         async with trio.open_nursery() as nursery:
@@ -208,7 +208,8 @@ async def test_drop_oldest_counts_what_nobody_read(tmp_path: Path) -> None:
                 results.append(outcome)
 
             nursery.start_soon(run)
-            await trio.sleep(1)
+            with trio.fail_after(3.5):
+                await player.played.wait()
             async with trio.lowlevel.FdStream(reader) as stream:
                 async for data in stream:
                     kept += data
@@ -237,7 +238,7 @@ async def test_fail_ends_the_watch_of_a_pipe_that_nobody_reads() -> None:
     assert b"nobody reads standard output" in done.err
 
 
-@pytest.mark.parametrize("end", [{"count": 3_000}, {"seconds": 1.2}], ids=["count", "for"])
+@pytest.mark.parametrize("end", [{"count": 3_000}, {"seconds": 3.0}], ids=["count", "for"])
 async def test_the_end_waits_for_a_reader_that_sleeps(end: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Under `block` what was received long before anybody reads still arrives whole, and the summary last."""
     monkeypatch.setattr(watch_module, "FLUSH", 0.1)
@@ -246,7 +247,7 @@ async def test_the_end_waits_for_a_reader_that_sleeps(end: dict[str, Any], monke
     kept = bytearray()
 
     async def read_late() -> None:
-        await trio.sleep(1.5)
+        await trio.sleep(3.3)
         async with trio.lowlevel.FdStream(reader) as stream:
             async for data in stream:
                 kept.extend(data)
