@@ -191,8 +191,14 @@ class Supervisor:
             now = trio.current_time()
             while self._inbox:
                 self._inbox.popleft()(now)
+            broken: Exception | None = None
             for action in policy.step(now):
-                self._carry_out(action, nursery, task_status)
+                try:
+                    self._carry_out(action, nursery, task_status)
+                except Exception as error:  # the hook's: the rest of the step must happen all the same
+                    broken = broken or error
+            if broken is not None:
+                raise broken
             if policy.finished or (policy.stopping and not closing):
                 return
             if now >= hurry_at:
@@ -211,10 +217,12 @@ class Supervisor:
                 life = self._scopes[child] = _Incarnation(self, child)
                 nursery.start_soon(self._live, life, name=f"{self.name}/{child.spec.id}#{child.incarnation}")
             case Drain(child):
-                self._scopes[child].context.stopping.set()
+                if (life := self._scopes.get(child)) is not None:  # else it has ended in this very turn
+                    life.context.stopping.set()
             case Cancel(child, why):
-                self._scopes[child].context.stopping.set()
-                self._scopes[child].scope.cancel(why)
+                if (life := self._scopes.get(child)) is not None:
+                    life.context.stopping.set()
+                    life.scope.cancel(why)
             case Emit(event):
                 self._emit(event)
             case Answer(token, value, error):

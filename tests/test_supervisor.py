@@ -43,6 +43,7 @@ from supervisors import (
     TooManyCrashes,
     Unstopped,
 )
+from supervisors.supervisor import _Command  # pyright: ignore[reportPrivateUsage] - the order in the inbox is the test
 
 EXACT = ReconnectStrategy(initial_delay=1, max_delay=8, multiplier=2, jitter=0, reset_after=60)
 
@@ -687,6 +688,21 @@ async def test_a_failing_brain_leaves_no_child_uncancellable(autojump_clock: tri
     assert len(puppet.ends) == 1
 
 
+async def test_a_hook_that_raises_loses_no_start(autojump_clock: trio.testing.MockClock) -> None:
+    """What a step had still to do is done: a nested supervisor that counts as running does run, and can be stopped."""
+    inner = Supervisor("inner", [spec(Puppet(live))])
+
+    def broken(event: Event) -> None:
+        if isinstance(event, ChildStarted) and event.child == "inner":
+            raise ZeroDivisionError
+
+    with pytest.raises(BaseExceptionGroup) as caught, trio.fail_after(10):
+        await Supervisor(
+            "top", [ChildSpec(id="inner", run=inner.run, kind=ChildKind.SUPERVISOR)], dynamic=True, emit=broken
+        ).run()
+    assert {type(leaf) for leaf in leaves(caught.value)} == {ZeroDivisionError}
+
+
 ACTS: dict[str, Callable[[Context], Awaitable[None]]] = {
     "live": live,
     "finish": finish,
@@ -771,3 +787,26 @@ def test_run_ends_once_every_child_has_ended(
                 await done.wait()
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+async def test_a_child_that_ends_in_the_turn_of_its_terminate(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    """The cancel then finds no task any more, and that is all: the supervisor lives on."""
+
+    async def leave(context: Context) -> None:
+        context.started()
+        await settle()
+        # the command reaches the brain's inbox right before the end of this incarnation does
+        supervisor = stage.supervisor
+        post, policy = supervisor._post, supervisor._policy  # pyright: ignore[reportPrivateUsage] - as above
+        post(lambda now: policy.terminate_child("puppet", _Command(), now))
+
+    for drain in (0.0, 5.0):
+        stage = Stage(nursery, spec(Puppet(leave), restart=Restart.TRANSIENT, drain=drain))
+        await settle()
+        await trio.sleep(1)
+        assert stage.error is None
+        assert not stage.ended.is_set()
+        assert stage.state("puppet") is ChildState.IDLE
+    nursery.cancel_scope.cancel()
