@@ -7,6 +7,7 @@ from actors.errors import ConnectorError, Escalate, GiveUp, Reason, ReconnectReq
 from actors.exchange import Channel, Exchange, Heartbeat, Limits, Rate, Session, Subscription
 from actors.feed import Feed
 from actors.items import BLOCK, DROP_OLDEST, FAIL, Batch, Down, FeedFailed, Gap, Message, Overflow
+from actors.registry import Name, NameTaken, Registry
 from actors.stats import ConnectorStats
 
 __all__ = [
@@ -33,11 +34,14 @@ __all__ = [
     "Mailbox",
     "MailboxFull",
     "Message",
+    "Name",
+    "NameTaken",
     "Overflow",
     "Rate",
     "Reason",
     "ReconnectRequested",
     "ReconnectStrategy",
+    "Registry",
     "Reply",
     "Session",
     "Subscription",

@@ -63,6 +63,11 @@ class ChildStarted(ChildEvent):
 
 
 @attrs.frozen(kw_only=True)
+class ChildRestarted(ChildStarted):
+    """The task of an incarnation after the first was started."""
+
+
+@attrs.frozen(kw_only=True)
 class ChildReady(ChildEvent):
     """The incarnation said ``started()``: it accepts messages."""
 
@@ -106,6 +111,11 @@ class RestartScheduled(ChildEvent):
 
 
 @attrs.frozen(kw_only=True)
+class ChildQuarantined(RestartScheduled):
+    """The next attempt is a slow one: retrying sooner would not help."""
+
+
+@attrs.frozen(kw_only=True)
 class ChildGaveUp(ChildEvent):
     """No further attempt will be made."""
 
@@ -114,15 +124,36 @@ class ChildGaveUp(ChildEvent):
 
 @attrs.frozen(kw_only=True)
 class IntensityExceeded(ChildEvent):
-    """More crashes than the child's intensity allows."""
+    """More crashes than an intensity allows, the child's or its supervisor's; the child's was the last."""
 
     crashes: int
     seconds: float
 
 
+class Straggler(enum.StrEnum):
+    """What a child does that has been cancelled and does not end.
+
+    ``PARKED``: its tasks wait for something, in a shielded scope. ``SPINNING``: one of them runs in every turn of the
+    event loop, as a loop does that swallows its cancellation. (One that never gives up the loop is seen by nobody.)
+    """
+
+    PARKED = "parked"
+    SPINNING = "spinning"
+
+
 @attrs.frozen(kw_only=True)
 class ChildUnstopped(ChildEvent):
     """The child did not end within its shutdown time; its task still exists."""
+
+    straggler: Straggler = Straggler.PARKED
+
+
+@attrs.frozen(kw_only=True)
+class Escalated(Event):
+    """A supervisor bears no more and stops, to fail with ``error``."""
+
+    supervisor: str
+    error: str
 
 
 @attrs.frozen(kw_only=True)

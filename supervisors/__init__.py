@@ -1,25 +1,33 @@
 """What keeps actors running: supervisors, and the feeds that stand on them."""
 
-from supervisors.actions import (
+from supervisors.child import ChildInfo, ChildKind, ChildSpec, ChildState, Counts, Restart, TooMany
+from supervisors.feeds import FeedPlan, Feeds, FeedsConfig, FeedsFailed, open_feeds
+from supervisors.flags import AutoShutdown, Strategy
+from supervisors.intensity import Intensity
+from supervisors.refusals import (
     AlreadyPresent,
     AlreadyStarted,
+    BadCombination,
     NotFound,
+    NotRunning,
+    Overloaded,
     Restarting,
     Running,
     StartFailed,
     Stopping,
     SupervisorError,
+    TooManyChildren,
     TooManyCrashes,
     Unstopped,
+    Unsupported,
 )
-from supervisors.child import ChildKind, ChildSpec, ChildState, Restart, TooMany
-from supervisors.feeds import FeedPlan, Feeds, FeedsConfig, FeedsFailed, open_feeds
-from supervisors.intensity import Intensity
-from supervisors.supervisor import ChildInfo, Counts, Supervisor
+from supervisors.supervisor import Instance, Supervisor
 
 __all__ = [
     "AlreadyPresent",
     "AlreadyStarted",
+    "AutoShutdown",
+    "BadCombination",
     "ChildInfo",
     "ChildKind",
     "ChildSpec",
@@ -29,17 +37,23 @@ __all__ = [
     "Feeds",
     "FeedsConfig",
     "FeedsFailed",
+    "Instance",
     "Intensity",
     "NotFound",
+    "NotRunning",
+    "Overloaded",
     "Restart",
     "Restarting",
     "Running",
     "StartFailed",
     "Stopping",
+    "Strategy",
     "Supervisor",
     "SupervisorError",
     "TooMany",
+    "TooManyChildren",
     "TooManyCrashes",
     "Unstopped",
+    "Unsupported",
     "open_feeds",
 ]

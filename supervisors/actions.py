@@ -1,51 +1,12 @@
-"""What a policy can say: typed refusals, and the actions its supervisor carries out (pure)."""
+"""What a policy can say: the actions that its supervisor carries out (pure)."""
 
 from typing import Any
 
 import attrs
 
 from actors.events import Event
-from supervisors.child import Child
-
-
-class SupervisorError(Exception):
-    """A command was refused; the class says why, as OTP's atom of that name does."""
-
-
-class NotFound(SupervisorError):
-    """No child has that id."""
-
-
-class AlreadyStarted(SupervisorError):
-    """A child of that id is running."""
-
-
-class AlreadyPresent(SupervisorError):
-    """A child of that id is there, but not running."""
-
-
-class Running(SupervisorError):
-    """The child is running; terminate it first."""
-
-
-class Restarting(SupervisorError):
-    """The child is just being started."""
-
-
-class Unstopped(SupervisorError):
-    """The child did not end within its shutdown time; its task still exists."""
-
-
-class Stopping(SupervisorError):
-    """The supervisor is stopping, or has ended."""
-
-
-class StartFailed(SupervisorError):
-    """The child ended, or took too long, before it had said ``started()``; the cause is attached."""
-
-
-class TooManyCrashes(Exception):
-    """A child crashed more often than its intensity allows: the supervisor has ended; the last crash is the cause."""
+from supervisors.child import Child, Runnable
+from supervisors.refusals import SupervisorError
 
 
 @attrs.frozen
@@ -53,6 +14,7 @@ class Start:
     """Start a task for the child's present incarnation."""
 
     child: Child
+    run: Runnable
 
 
 @attrs.frozen
@@ -68,6 +30,13 @@ class Cancel:
 
     child: Child
     why: str
+
+
+@attrs.frozen
+class Observe:
+    """Find out what these children do, whose time to stop is spent, and report each by ``Lifecycle.late``."""
+
+    children: tuple[Child, ...]
 
 
 @attrs.frozen
@@ -91,4 +60,4 @@ class Started:
     """The supervisor itself has started: every static child is up."""
 
 
-Action = Start | Drain | Cancel | Emit | Answer | Started
+Action = Start | Drain | Cancel | Observe | Emit | Answer | Started

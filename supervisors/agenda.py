@@ -5,9 +5,10 @@ import math
 from typing import Any
 
 from actors.errors import ConnectorError, Reason
-from actors.events import ChildEvent
-from supervisors.actions import Action, Answer, Emit, SupervisorError
+from actors.events import ChildEvent, Event
+from supervisors.actions import Action, Answer, Emit
 from supervisors.child import Child
+from supervisors.refusals import SupervisorError
 
 
 class Agenda:
@@ -32,6 +33,10 @@ class Agenda:
     def tell(self, kind: type[ChildEvent], child: Child, now: float, **fields: Any) -> None:
         """Add an event about a child."""
         event = kind(at=now, supervisor=self._supervisor, child=child.spec.id, incarnation=child.incarnation, **fields)
+        self._actions.append(Emit(event))
+
+    def announce(self, event: Event) -> None:
+        """Add an event about the supervisor itself."""
         self._actions.append(Emit(event))
 
     # -- deadlines

@@ -2,14 +2,15 @@
 
 import enum
 import math
-from collections.abc import Awaitable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
 
 import attrs
 
 from actors.backoff import ReconnectStrategy
 from actors.errors import BACKOFF, Advice, ConnectorError, Escalate, GiveUp, leaves
-from supervisors.intensity import Intensity, Window
+from actors.events import Straggler
+from supervisors.intensity import DEFAULT, Intensity, Window
+from supervisors.refusals import BadCombination
 
 QUARANTINE_DELAY = 300.0
 """Seconds between two attempts in quarantine."""
@@ -38,12 +39,9 @@ class TooMany(enum.StrEnum):
     GIVE_UP = "give_up"
 
 
-class Runnable(Protocol):
-    """The async callable behind a child: an actor's ``run``."""
-
-    def __call__(self, *, task_status: Any) -> Awaitable[None]:
-        """Run one incarnation; see :class:`actors.actor.Actor`."""
-        ...
+Runnable = Callable[..., Awaitable[None]]
+"""The async callable behind a child: an actor's ``run``, called with ``task_status`` (see :class:`actors.actor.Actor`);
+that of a template is given the arguments of the instance first."""
 
 
 def _default_shutdown(spec: "ChildSpec") -> float:
@@ -61,7 +59,7 @@ class ChildSpec:
     kind: ChildKind = attrs.field(default=ChildKind.WORKER, converter=ChildKind)
     strategy: ReconnectStrategy = attrs.field(factory=ReconnectStrategy)
     """When to try again; the supervisor works on a copy of its own."""
-    intensity: Intensity = attrs.field(factory=Intensity)
+    intensity: Intensity = DEFAULT
     """How many crashes are borne. Failures from outside (``ConnectorError``) never count."""
     too_many: TooMany = attrs.field(default=TooMany.ESCALATE, converter=TooMany)
     drain: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
@@ -75,6 +73,12 @@ class ChildSpec:
     """Seconds until the child must have said ``started()``."""
     quarantine_delay: float = attrs.field(default=QUARANTINE_DELAY, validator=attrs.validators.gt(0))
     """Seconds between two attempts in quarantine."""
+    significant: bool = False
+    """Whether its own end counts for ``auto_shutdown``. A permanent child has no such end."""
+
+    def __attrs_post_init__(self) -> None:
+        if self.significant and self.restart is Restart.PERMANENT:
+            raise BadCombination(f"child {self.id!r} is significant, but permanent: it never ends for good")
 
 
 class ChildState(enum.Enum):
@@ -89,21 +93,25 @@ class ChildState(enum.Enum):
     QUARANTINED = "quarantined"
     GAVE_UP = "gave_up"
 
+    __hash__ = object.__hash__  # an enum's own is Python code, and states are looked up at every turn
+
 
 _S = ChildState
 TRANSITIONS: dict[ChildState, frozenset[ChildState]] = {
-    _S.IDLE: frozenset({_S.STARTING}),
+    _S.IDLE: frozenset({_S.STARTING, _S.RESTARTING}),
     _S.STARTING: frozenset({_S.UP, _S.IDLE, _S.STOPPING, _S.RESTARTING, _S.QUARANTINED, _S.GAVE_UP}),
     _S.UP: frozenset({_S.IDLE, _S.STOPPING, _S.RESTARTING, _S.QUARANTINED, _S.GAVE_UP}),
     _S.STOPPING: frozenset({_S.IDLE, _S.UNSTOPPED, _S.RESTARTING, _S.QUARANTINED, _S.GAVE_UP}),
-    _S.UNSTOPPED: frozenset({_S.IDLE}),
+    _S.UNSTOPPED: frozenset({_S.IDLE, _S.RESTARTING, _S.QUARANTINED, _S.GAVE_UP}),
     _S.RESTARTING: frozenset({_S.STARTING, _S.IDLE}),
     _S.QUARANTINED: frozenset({_S.STARTING, _S.IDLE}),
     _S.GAVE_UP: frozenset({_S.STARTING, _S.IDLE}),
 }
 """The lifecycle of a child: every move there is."""
 
-RUNNING = frozenset({_S.STARTING, _S.UP, _S.STOPPING, _S.UNSTOPPED})
+LEAVING = frozenset({_S.STOPPING, _S.UNSTOPPED})
+"""The states in which a task has been told to end and has not."""
+RUNNING = frozenset({_S.STARTING, _S.UP}) | LEAVING
 """The states in which a task of the child exists."""
 WAITING = frozenset({_S.RESTARTING, _S.QUARANTINED})
 """The states in which the next attempt has a time."""
@@ -114,14 +122,20 @@ class Child:
     """A child as its supervisor's policy sees it."""
 
     spec: ChildSpec
+    position: int
+    """Its place in the order of starting."""
     strategy: ReconnectStrategy
     window: Window
     state: ChildState = ChildState.IDLE
     wanted: bool = True
-    """Whether it should run; a stop or a terminate clears it."""
+    """Whether it should run; being terminated clears it."""
     incarnation: int = 0
     due: float = math.inf
     """When the state's next deadline falls: attempt, start timeout, drain, shutdown, or health."""
+    queued: bool = False
+    """Whether it is to be started as soon as its turn comes."""
+    next_attempt: float | None = None
+    """When it is to run again: while it waits, and while its group is being stopped."""
     cancelled: bool = False
     """Whether the present incarnation has been cancelled."""
     healthy_since: float | None = None
@@ -133,11 +147,15 @@ class Child:
     """What ended the last incarnation."""
     timed_out: bool = False
     """Whether it is being stopped because it did not start in time."""
+    crashed_out: bool = False
+    """Whether it is in quarantine for its crashes rather than on advice."""
+    straggler: Straggler = Straggler.PARKED
+    """What it does while it is unstopped."""
 
     @classmethod
-    def of(cls, spec: ChildSpec) -> "Child":
+    def of(cls, spec: ChildSpec, position: int = 0) -> "Child":
         """A child that has not run yet."""
-        return cls(spec, strategy=spec.strategy.fresh(), window=Window(spec.intensity))
+        return cls(spec, position, strategy=spec.strategy.fresh(), window=Window(spec.intensity))
 
     def move(self, state: ChildState) -> None:
         """Go to ``state``; AssertionError, and no change, where the table has no such move."""
@@ -145,6 +163,32 @@ class Child:
             msg = f"child {self.spec.id!r}: no way from {self.state.value} to {state.value}"
             raise AssertionError(msg)
         self.state = state
+
+
+@attrs.frozen
+class ChildInfo:
+    """A child as ``which_children`` shows it. Times are trio's clock."""
+
+    id: str
+    kind: ChildKind
+    state: ChildState
+    incarnation: int
+    next_attempt: float | None
+    """When it is to run again; while it is stopping, once it is down. None if nothing is to come."""
+    last_error: Exception | None
+
+
+@attrs.frozen
+class Counts:
+    """How many children there are, as OTP counts: specs, those with a task, and all by kind, running or not.
+
+    Instances of one template have one spec.
+    """
+
+    specs: int
+    active: int
+    supervisors: int
+    workers: int
 
 
 @attrs.frozen

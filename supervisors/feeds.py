@@ -25,9 +25,9 @@ from actors.metrics import Metrics
 from actors.notifier import Notifier
 from actors.stats import ConnectorStats
 from actors.transport import Gate, Network, SystemNetwork
-from supervisors.actions import NotFound
 from supervisors.child import RUNNING, ChildKind, ChildSpec, Restart, TooMany
 from supervisors.intensity import Intensity
+from supervisors.refusals import NotFound
 from supervisors.supervisor import Supervisor
 
 STOP_WITHIN = 8.0

@@ -1,7 +1,5 @@
 """How many crashes are too many: a sliding window (pure)."""
 
-from collections import deque
-
 import attrs
 
 
@@ -13,18 +11,22 @@ class Intensity:
     seconds: float = attrs.field(default=300.0, validator=attrs.validators.gt(0))
 
 
+DEFAULT = Intensity()
+"""What a child is borne unless it is said otherwise; one value for all."""
+
+
 @attrs.define
 class Window:
     """The crashes of one child that still count. Times are trio's clock."""
 
     limit: Intensity
-    _times: deque[float] = attrs.field(factory=deque[float], init=False)
+    _times: list[float] = attrs.field(factory=list[float], init=False)
 
     def crash(self, now: float) -> bool:
         """Count a crash at ``now``; True if that is more than the limit allows."""
         self._times.append(now)
         while self._times[0] < now - self.limit.seconds:
-            self._times.popleft()
+            del self._times[0]
         return len(self._times) > self.limit.crashes
 
     def clear(self) -> None:

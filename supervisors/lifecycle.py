@@ -1,12 +1,11 @@
-"""The life of a supervisor's children, as far as nobody asks for anything: start, end, restart, stop (pure).
+"""What happens to the children of a supervisor and what follows, as far as nobody asks for anything (pure).
 
-Nothing here waits or does I/O; times are trio's clock in seconds. Only the children that something happened to are
-touched, so that ten thousand cost what ten do, each.
+Nothing here waits or does I/O; times are trio's clock in seconds. Whatever restarts, a child of its own or with its
+group, is a ``next_attempt`` and a place in the order of stopping: there is no restart in progress to interrupt.
 """
 
 import math
 import random
-from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,101 +14,63 @@ from actors.events import (
     ChildExited,
     ChildGaveUp,
     ChildHealthy,
+    ChildQuarantined,
     ChildReady,
-    ChildStarted,
     ChildUnstopped,
     Ending,
     IntensityExceeded,
     RestartScheduled,
+    Straggler,
 )
-from supervisors.actions import (
-    Action,
-    Cancel,
-    Drain,
-    Start,
-    Started,
-    StartFailed,
-    Stopping,
-    Unstopped,
-)
-from supervisors.agenda import Agenda, reason_of, words
-from supervisors.child import RUNNING, Child, ChildSpec, ChildState, Failed, Outcome, Restart
-from supervisors.restart import Abandon, Fail, Rest, Retry, after_end, exceeded
+from supervisors.actions import Action, Observe
+from supervisors.agenda import reason_of, words
+from supervisors.child import LEAVING, RUNNING, Child, ChildSpec, ChildState, Failed, Outcome, Restart
+from supervisors.flags import AutoShutdown, Flags, Strategy
+from supervisors.refusals import StartFailed, Unstopped
+from supervisors.restart import Abandon, Fail, Judge, Rest, Retry, all_crashed_out
+from supervisors.stages import Stages
+
+_DOWN = frozenset({ChildState.IDLE, ChildState.GAVE_UP})
 
 
-class Lifecycle:
-    """The children of one supervisor, restarted one for one.
+class Lifecycle(Stages):
+    """The children of one supervisor, started, restarted and stopped.
 
     Args:
         name: The supervisor's name, for events.
-        specs: The static children: started in order, one after the other, stopped in reverse.
-        dynamic: Children have no order: they start and stop all at once, and one that has ended for good is forgotten.
+        specs: The static children; for simple_one_for_one the template.
+        flags: The supervisor's settings.
         random: Draws the jitter of every delay.
     """
 
-    def __init__(
-        self, name: str, specs: Iterable[ChildSpec] = (), *, dynamic: bool = False, random: random.Random
-    ) -> None:
-        self.name = name
-        self.dynamic = dynamic
-        self.children: dict[str, Child] = {}
-        self.stopping = False
-        self.failure: Exception | None = None
-        """Why the supervisor must end by itself."""
-        self._random = random
-        self._agenda = Agenda(name)
-        self._to_stop: list[Child] = []
-        self._running = 0
-        self._unstopped = 0
-        self._announced = False
-        for spec in specs:
-            if spec.id in self.children:
-                msg = f"two children of {name!r} have the id {spec.id!r}"
-                raise ValueError(msg)
-            self.children[spec.id] = Child.of(spec)
-        self._queue = deque(self.children.values())
-
-    # -- what the brain asks
+    def __init__(self, name: str, specs: Iterable[ChildSpec], flags: Flags, random: random.Random) -> None:
+        super().__init__(name, specs, flags)
+        self._judge = Judge(name, flags, random)
+        self._overdue: list[Child] = []
 
     def step(self, now: float) -> list[Action]:
         """Everything that is to be done now, in order."""
         while (child := self._agenda.elapsed(now)) is not None:
             self._elapsed(child, now)
-        if self.stopping:
-            self._stop_some(now)
-        else:
+        if self._overdue:
+            self._agenda.do(Observe(tuple(self._overdue)))
+            self._overdue.clear()
+        self._more = False
+        self._stop_some(now)
+        if not self.stopping:
             self._start_some(now)
         return self._agenda.take()
 
-    @property
-    def wake(self) -> float:
-        """When the next deadline falls; infinity if there is none."""
-        return self._agenda.wake
-
-    @property
-    def finished(self) -> bool:
-        """Whether the supervisor is stopping and every child is down or has been reported as unstopped."""
-        return self.stopping and self._running == self._unstopped
-
     # -- what happened
-
-    def stop(self) -> None:
-        """Stop every child; nothing is started any more."""
-        if not self.stopping:
-            self.stopping = True
-            self._queue.clear()
-            self._to_stop = list(self.children.values())
 
     def ready(self, child: Child, incarnation: int, value: Any, now: float) -> None:
         """The incarnation said ``started(value)``."""
         if child.incarnation != incarnation or child.state is not ChildState.STARTING:
             return
-        child.move(ChildState.UP)
+        self._move(child, ChildState.UP)
         self._agenda.set_due(child, math.inf)
         self._agenda.tell(ChildReady, child, now)
         self._agenda.answer(child, "start", value=value)
-        if self._queue and self._queue[0] is child:
-            self._queue.popleft()
 
     def healthy(self, child: Child, incarnation: int, now: float) -> None:
         """The incarnation said ``healthy()``."""
@@ -120,164 +81,35 @@ class Lifecycle:
         if child.state is ChildState.UP:
             self._agenda.set_due(child, now + child.strategy.reset_after)
 
+    def late(self, child: Child, incarnation: int, straggler: Straggler, now: float) -> None:
+        """The incarnation has not ended in its time to stop, and this is what it does."""
+        if child.incarnation != incarnation or child.state is not ChildState.STOPPING:
+            return
+        self._move(child, ChildState.UNSTOPPED)
+        child.straggler = straggler
+        self._agenda.tell(ChildUnstopped, child, now, straggler=straggler)
+        self._agenda.answer(child, "terminate", error=unstopped(child))
+        self._agenda.answer(child, "start", error=unstopped(child))
+        if child.timed_out and not self._announced:
+            self._fail(unstopped(child), now)
+
     def exited(self, child: Child, incarnation: int, outcome: Outcome, now: float) -> None:
         """The incarnation's task has ended."""
         if child.incarnation != incarnation or child.state not in RUNNING:
             return
-        self._running -= 1
-        self._dequeue(child)
         child.error = outcome.error if isinstance(outcome, Failed) else None
         if child.healthy_since is not None and now - child.healthy_since >= child.strategy.reset_after:
             self._proven(child)
-        if child.state in (ChildState.STOPPING, ChildState.UNSTOPPED):
+        if child.state in LEAVING:
             self._stopped(child, now)
+        elif self.stopping or child.next_attempt is not None:
+            # its turn to be stopped had not come yet
+            self._exit_event(child, _ending(outcome), now)
+            self._down(child, now)
         elif child.state is ChildState.STARTING:
             self._not_started(child, outcome, now)
         else:
             self._ended(child, outcome, now)
-
-    # -- starting
-
-    def _start_some(self, now: float) -> None:
-        in_turn = not self.dynamic and not self._announced
-        while self._queue:
-            child = self._queue[0]
-            if child.state in RUNNING:
-                if in_turn:
-                    return
-            elif child.wanted and self.children.get(child.spec.id) is child:
-                self._start(child, now)
-                if in_turn:
-                    return
-            self._queue.popleft()
-        if not self._announced:
-            self._announced = True
-            self._agenda.do(Started())
-
-    def _start(self, child: Child, now: float) -> None:
-        child.move(ChildState.STARTING)
-        child.incarnation += 1
-        child.cancelled = child.timed_out = child.was_healthy = False
-        child.healthy_since = None
-        self._running += 1
-        self._agenda.set_due(child, now + child.spec.start_timeout)
-        self._agenda.tell(ChildStarted, child, now)
-        self._agenda.do(Start(child))
-
-    def _not_started(self, child: Child, outcome: Outcome, now: float) -> None:
-        """The incarnation ended before it was ready: ignored if it returned, else a start that failed."""
-        if isinstance(outcome, Failed) and isinstance(outcome.error, ConnectorError):
-            self._ended(child, outcome, now)  # its own trouble with the world, no fault of the start
-            return
-        if not isinstance(outcome, Failed):
-            self._exit_event(child, Ending.FINISHED, now)
-            child.wanted = False
-            self._rest(child)
-            self._agenda.answer(child, "start")
-        elif self._agenda.is_waited_for(child, "start") or not self._announced:
-            self._exit_event(child, Ending.CRASHED, now)
-            error = StartFailed(f"child {child.spec.id!r} of {self.name} did not start: {outcome.error!r}")
-            error.__cause__ = outcome.error
-            child.wanted = False
-            if self._agenda.is_waited_for(child, "start"):
-                self._agenda.answer(child, "start", error=error)
-                child.move(ChildState.IDLE)
-                if child.incarnation == 1:
-                    self._forget(child)
-            else:
-                child.move(ChildState.IDLE)
-                self._fail(error)
-        else:
-            self._ended(child, outcome, now)
-
-    def _dequeue(self, child: Child) -> None:
-        if self._queue and self._queue[0] is child:
-            self._queue.popleft()
-
-    # -- an end that nobody asked for
-
-    def _ended(self, child: Child, outcome: Outcome, now: float) -> None:
-        self._exit_event(child, _ending(outcome), now)
-        self._follow(child, outcome, now)
-
-    def _follow(self, child: Child, outcome: Outcome, now: float) -> None:
-        crashes = len(child.window)
-        decision = after_end(child, outcome, now, self._random)
-        if len(child.window) != crashes and exceeded(child):
-            limit = child.spec.intensity
-            self._agenda.tell(IntensityExceeded, child, now, crashes=len(child.window), seconds=limit.seconds)
-        match decision:
-            case Retry(delay, way):
-                self._schedule(child, delay, way, now)
-            case Abandon():
-                child.move(ChildState.GAVE_UP)
-                self._agenda.set_due(child, math.inf)
-                self._agenda.tell(ChildGaveUp, child, now, error=words(child.error))
-            case Fail(error):
-                self._rest(child)
-                self._fail(error)
-            case Rest():
-                self._rest(child)
-
-    def _schedule(self, child: Child, delay: float, way: Way, now: float) -> None:
-        child.move(ChildState.QUARANTINED if way is Way.QUARANTINE else ChildState.RESTARTING)
-        self._agenda.set_due(child, now + delay)
-        self._agenda.tell(
-            RestartScheduled,
-            child,
-            now,
-            delay=delay,
-            attempt=max(1, child.strategy.attempts),
-            way=way,
-            reason=reason_of(child.error),
-            error=words(child.error),
-        )
-
-    def _proven(self, child: Child) -> None:
-        child.was_healthy = True
-        child.strategy.reset()
-
-    def _fail(self, error: Exception) -> None:
-        self.failure = self.failure or error
-        self.stop()
-
-    # -- stopping
-
-    def _stop_some(self, now: float) -> None:
-        """In reverse order, and one after the other unless the children are dynamic."""
-        while self._to_stop:
-            child = self._to_stop[-1]
-            child.wanted = False
-            if child.state in (ChildState.STARTING, ChildState.UP):
-                self._begin_stop(child, now, f"{self.name} stops")
-            if child.state is ChildState.STOPPING and not self.dynamic:
-                return
-            self._to_stop.pop()
-            if child.state not in RUNNING:
-                self._agenda.set_due(child, math.inf)
-                self._agenda.answer(child, "start", error=Stopping(f"{self.name} is stopping"))
-
-    def hurry(self) -> None:
-        """The time for an orderly stop is spent: the next step stops whatever is left, all together."""
-        self.dynamic = True
-        for child in self.children.values():
-            if child.state is ChildState.STOPPING and not child.cancelled:
-                self._agenda.set_due(child, -math.inf)
-
-    def _begin_stop(self, child: Child, now: float, why: str) -> None:
-        if child.state is ChildState.STOPPING:
-            return
-        child.move(ChildState.STOPPING)
-        if child.spec.drain > 0:
-            self._agenda.do(Drain(child))
-            self._agenda.set_due(child, now + child.spec.drain)
-        else:
-            self._cancel(child, now, why)
-
-    def _cancel(self, child: Child, now: float, why: str) -> None:
-        child.cancelled = True
-        self._agenda.do(Cancel(child, why))
-        self._agenda.set_due(child, now + child.spec.shutdown)
 
     def _elapsed(self, child: Child, now: float) -> None:
         match child.state:
@@ -290,53 +122,161 @@ class Lifecycle:
             case ChildState.STOPPING if not child.cancelled:
                 self._cancel(child, now, "its drain time is over")
             case ChildState.STOPPING:
-                child.move(ChildState.UNSTOPPED)
-                self._unstopped += 1
-                self._agenda.tell(ChildUnstopped, child, now)
-                self._agenda.answer(child, "terminate", error=unstopped(child))
-                self._agenda.answer(child, "start", error=unstopped(child))
-                self._dequeue(child)
-                if child.timed_out and not self._announced:
-                    self._fail(unstopped(child))
+                self._overdue.append(child)
             case _:  # RESTARTING or QUARANTINED: the attempt is due
-                self._queue.append(child)
+                self._enqueue(child)
+
+    def _proven(self, child: Child) -> None:
+        child.was_healthy = True
+        child.strategy.reset()
+
+    # -- an end before the start
+
+    def _not_started(self, child: Child, outcome: Outcome, now: float) -> None:
+        """The incarnation ended before it was ready: ignored if it returned, else a start that failed."""
+        asked = self._agenda.is_waited_for(child, "start")
+        if not isinstance(outcome, Failed):
+            self._exit_event(child, Ending.FINISHED, now)
+            self._agenda.answer(child, "start")
+            self._rest(child)
+        elif isinstance(outcome.error, ConnectorError) or (self._announced and not asked):
+            self._agenda.answer(child, "start")  # its own trouble with the world is no fault of the start
+            self._ended(child, outcome, now)
+        else:
+            self._exit_event(child, _ending(outcome), now)
+            error = self._start_failed(child, outcome.error)
+            child.wanted = False
+            self._agenda.answer(child, "start", error=error)
+            self._rest(child)
+            if not asked:
+                self._fail(error, now)
+            elif child.incarnation == 1:
+                self._forget(child)
+
+    def _start_failed(self, child: Child, cause: Exception) -> StartFailed:
+        error = StartFailed(f"child {child.spec.id!r} of {self.name} did not start: {cause!r}")
+        error.__cause__ = cause
+        return error
+
+    # -- an end that nobody asked for
+
+    def _ended(self, child: Child, outcome: Outcome, now: float) -> None:
+        self._exit_event(child, _ending(outcome), now)
+        self._follow(child, outcome, now)
+
+    def _follow(self, child: Child, outcome: Outcome, now: float) -> None:
+        decision, crossed = self._judge.after_end(child, outcome, now)
+        if crossed is not None:
+            self._agenda.tell(IntensityExceeded, child, now, crashes=len(crossed), seconds=crossed.limit.seconds)
+        match decision:
+            case Retry(delay, Way.QUARANTINE):
+                child.crashed_out = crossed is not None
+                self._wait(child, now + delay, Way.QUARANTINE, now)
+                self._judge_quarantines(child, now)
+            case Retry(delay, way):
+                self._wait(child, self._take_group_along(child, now + delay, now), way, now)
+            case Abandon():
+                self._move(child, ChildState.GAVE_UP)
+                self._agenda.set_due(child, math.inf)
+                self._agenda.tell(ChildGaveUp, child, now, error=words(child.error))
+            case Fail(error):
+                self._rest(child)
+                self._fail(error, now)
+            case Rest():
+                self._rest(child)
+                self._judge_significance(child)
+
+    def _take_group_along(self, failed: Child, due: float, now: float) -> float:
+        """Have the group of a failed child stopped, to run again together; returns when: the latest of the group."""
+        if not self.flags.grouped:
+            return due
+        group = self._group(failed)
+        waiting = (other for other in group if other.state is not ChildState.QUARANTINED)
+        due = max((due, *(other.next_attempt or due for other in waiting)))
+        for other in group:
+            if other is not failed:
+                self._take_along(other, due, now)
+        self._to_stop = [other for other in group if other.state in (ChildState.STARTING, ChildState.UP)]
+        return due
+
+    def _group(self, failed: Child) -> list[Child]:
+        everyone = self.flags.strategy is Strategy.ONE_FOR_ALL
+        return [child for child in self.children.values() if everyone or child.position >= failed.position]
+
+    def _take_along(self, child: Child, due: float, now: float) -> None:
+        if child.state in RUNNING:
+            if child.spec.restart is Restart.TEMPORARY or (
+                child.state is ChildState.STARTING and self._agenda.is_waited_for(child, "start")
+            ):
+                child.wanted = False
+            if child.wanted:
+                child.next_attempt = due
+        elif child.state is ChildState.RESTARTING:
+            child.queued = False
+            child.next_attempt = due
+            self._agenda.set_due(child, due)
+        elif child.state is ChildState.IDLE and child.wanted and not child.queued:
+            self._wait(child, due, Way.BACKOFF, now)  # it had finished, or was ignored; the group starts over
+
+    def _wait(self, child: Child, due: float, way: Way, now: float) -> None:
+        """The child is down until ``due``."""
+        quarantine = way is Way.QUARANTINE
+        self._move(child, ChildState.QUARANTINED if quarantine else ChildState.RESTARTING)
+        child.next_attempt = due
+        self._agenda.set_due(child, due)
+        self._agenda.tell(
+            ChildQuarantined if quarantine else RestartScheduled,
+            child,
+            now,
+            delay=max(0.0, due - now),
+            attempt=max(1, child.strategy.attempts),
+            way=way,
+            reason=reason_of(child.error),
+            error=words(child.error),
+        )
+
+    def _judge_quarantines(self, child: Child, now: float) -> None:
+        """Dynamic children fail their supervisor only when all are in quarantine for their crashes."""
+        if (
+            self.flags.unordered
+            and self._census[ChildState.QUARANTINED] == len(self.children)
+            and all(other.crashed_out for other in self.children.values())
+        ):
+            self._fail(all_crashed_out(self.name, len(self.children), child.error), now)
+
+    def _judge_significance(self, child: Child) -> None:
+        """The child has ended by itself and for good: that may be the end of the supervisor's work."""
+        if not child.spec.significant:
+            return
+        last = not any(
+            other.spec.significant and (other.queued or other.state not in _DOWN) for other in self.children.values()
+        )
+        if last or self.flags.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT:
+            self.stop()
+
+    # -- an end that somebody asked for
 
     def _stopped(self, child: Child, now: float) -> None:
         self._exit_event(child, Ending.STOPPED, now)
-        if child.state is ChildState.UNSTOPPED:
-            self._unstopped -= 1
-        if child.timed_out and child.wanted and not self.stopping:
-            late = TimeoutError(f"not started after {child.spec.start_timeout:g} s")
-            child.error = late
-            if self._announced:
-                self._ended_late(child, late, now)
-                return
-            self._fail(StartFailed(f"child {child.spec.id!r} of {self.name} did not start: {late}"))
-        self._rest(child)
-        if child.timed_out and child.incarnation == 1:
-            self._forget(child)
-        self._agenda.answer(child, "start", error=StartFailed(f"child {child.spec.id!r} was stopped while it started"))
-
-    def _ended_late(self, child: Child, late: Exception, now: float) -> None:
-        if child.state is ChildState.UNSTOPPED:
-            self._rest(child)
+        if not (child.timed_out and child.wanted) or self.stopping or child.next_attempt is not None:
+            self._down(child, now)
+            return
+        child.error = TimeoutError(f"not started after {child.spec.start_timeout:g} s")
+        if self._announced:
+            self._follow(child, Failed(child.error), now)
         else:
-            self._follow(child, Failed(late), now)
+            self._rest(child)
+            self._fail(self._start_failed(child, child.error), now)
 
-    def _rest(self, child: Child) -> None:
-        """The child is down and nothing follows."""
-        if child.state is not ChildState.IDLE:
-            child.move(ChildState.IDLE)
-        self._agenda.set_due(child, math.inf)
-        self._agenda.answer(child, "terminate")
-        if self.dynamic or child.spec.restart is Restart.TEMPORARY:
+    def _down(self, child: Child, now: float) -> None:
+        """The child is down because it was to be: until its group runs again, or for good."""
+        if child.wanted and child.next_attempt is not None and not self.stopping:
+            self._wait(child, child.next_attempt, Way.BACKOFF, now)
+            return
+        asked = self._agenda.is_waited_for(child, "start")
+        self._rest(child)
+        if asked and child.incarnation == 1:
             self._forget(child)
-
-    # -- small things
-
-    def _forget(self, child: Child) -> None:
-        if not self.stopping:
-            self.children.pop(child.spec.id, None)
 
     def _exit_event(self, child: Child, ending: Ending, now: float) -> None:
         self._agenda.tell(
@@ -356,4 +296,5 @@ def _ending(outcome: Outcome) -> Ending:
 
 def unstopped(child: Child) -> Unstopped:
     """The refusal that names a child which did not end in time."""
-    return Unstopped(f"child {child.spec.id!r} did not end within {child.spec.shutdown:g} s; its task still exists")
+    time = f"{child.spec.shutdown:g} s"
+    return Unstopped(f"child {child.spec.id!r} did not end within {time}; its task still exists, {child.straggler}")

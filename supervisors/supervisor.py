@@ -6,6 +6,7 @@ waits is either the brain's single wait or inside a child. Children and callers 
 
 import math
 import random
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,36 +14,29 @@ from typing import Any
 import attrs
 import trio
 
-from actors.actor import NO_CONTEXT, Context
-from actors.events import EventHook, SupervisorDown
-from supervisors.actions import Action, Answer, Cancel, Drain, Emit, Start, Started, Stopping
-from supervisors.child import FINISHED, WAITING, Child, ChildKind, ChildSpec, ChildState, Failed, Outcome, failed
+from actors.actor import NO_CONTEXT, Context, Reply
+from actors.events import ChildExited, Ending, Event, EventHook, SubscriberFailed, SupervisorDown
+from supervisors.actions import Action, Answer, Cancel, Drain, Emit, Observe, Start, Started
+from supervisors.child import FINISHED, RUNNING, Child, ChildInfo, ChildSpec, Counts, Failed, Outcome, failed
+from supervisors.flags import AutoShutdown, Flags, Strategy
+from supervisors.incarnation import Incarnation
+from supervisors.intensity import Intensity
 from supervisors.policy import Policy
+from supervisors.refusals import NotRunning, Overloaded, Stopping
+from supervisors.straggler import observe
 
 MAX_PENDING_COMMANDS = 10_000
 """Callers that may wait for the brain at once; its inbox is bounded by its writers and this."""
+OWN_INTENSITY = Intensity(10, 60.0)
+"""The default of a supervisor's own window: wide enough for one child's backoff, too narrow for several that crash."""
 
 
 @attrs.frozen
-class ChildInfo:
-    """A child as ``which_children`` shows it. Times are trio's clock."""
+class Instance:
+    """A child that was made of a template: its id, and what it said in ``started()``, None if it ended before."""
 
     id: str
-    kind: ChildKind
-    state: ChildState
-    incarnation: int
-    next_attempt: float | None
-    last_error: Exception | None
-
-
-@attrs.frozen
-class Counts:
-    """How many children there are: specs, those running, and by kind."""
-
-    specs: int
-    active: int
-    supervisors: int
-    workers: int
+    value: Any
 
 
 class LeakedCancel(Exception):
@@ -54,15 +48,27 @@ class Supervisor:
 
     Args:
         name: For events and messages.
-        children: Static children, started in order and stopped in reverse order.
+        children: Static children, started in order, each once the one before has started, and stopped in reverse
+            order; for ``simple_one_for_one`` one spec, the template.
+        strategy: Who is restarted with a child that failed. ``simple_one_for_one``: all children are dynamic, made of
+            the template by :meth:`start_instance`.
         dynamic: Children have no order: they start and stop all at once, and are forgotten when they have ended.
+        intensity: The supervisor's own window: more crashes of static children than this, and it fails.
+        every_restart_counts: OTP's exact rule. The one window counts every restart of every child, whatever ended it;
+            the children's own intensities do not apply.
+        auto_shutdown: Whether the end of significant children is the end of the supervisor.
+        max_children: The most dynamic children, those included that wait for a restart; None for no limit.
         emit: The event hook.
         random: Draws the jitter of delays.
         stop_within: Seconds after which the children that are still there are cancelled together.
 
-    ``run`` returns once it was asked to stop and every child's task has really ended. It raises what made it fail:
-    :class:`~supervisors.actions.TooManyCrashes`, :class:`~supervisors.actions.StartFailed` or a child's
-    :class:`~actors.errors.Escalate`.
+    Raises:
+        ValueError: two children have one id; :class:`~supervisors.refusals.BadCombination` for settings that
+            contradict each other.
+
+    ``run`` returns once it was asked to stop, or a significant child's end asked for it, and every child's task has
+    really ended. It raises what made it fail: :class:`~supervisors.refusals.TooManyCrashes`,
+    :class:`~supervisors.refusals.StartFailed` or a child's :class:`~actors.errors.Escalate`.
     """
 
     def __init__(
@@ -70,22 +76,37 @@ class Supervisor:
         name: str,
         children: Iterable[ChildSpec] = (),
         *,
+        strategy: Strategy | str = Strategy.ONE_FOR_ONE,
         dynamic: bool = False,
+        intensity: Intensity = OWN_INTENSITY,
+        every_restart_counts: bool = False,
+        auto_shutdown: AutoShutdown | str = AutoShutdown.NEVER,
+        max_children: int | None = None,
         emit: EventHook = lambda event: None,
         random: random.Random | None = None,
         stop_within: float = math.inf,
     ) -> None:
         self.name = name
         self._specs = tuple(children)
-        self._dynamic = dynamic
+        self._flags = Flags(
+            strategy=strategy,
+            dynamic=dynamic,
+            intensity=intensity,
+            every_restart_counts=every_restart_counts,
+            auto_shutdown=auto_shutdown,
+            max_children=max_children,
+        )
         self._emit = emit
         self._random = random or _RANDOM
         self._stop_within = stop_within
         self._policy = self._new_policy()
-        self._inbox: deque[Callable[[float], None]] = deque()
+        self._inbox: deque[Callable[[float], object]] = deque()
+        self._todo: deque[Action] = deque()
+        """What is decided and not done; a hook that raises loses nothing of it."""
         self._bell = trio.Event()
-        self._pending: set[_Command] = set()
-        self._scopes: dict[Child, _Incarnation] = {}
+        self._pending: set[Reply[Any]] = set()
+        self._watches: dict[tuple[str, int], list[Callable[[ChildExited], object]]] = {}
+        self._lives: dict[Child, Incarnation] = {}
         self._ended = True
 
     async def run(self, *, task_status: Context = NO_CONTEXT) -> None:
@@ -97,8 +118,10 @@ class Supervisor:
         finally:
             self._ended = True
             self._inbox.clear()
+            self._todo.clear()
             for command in tuple(self._pending):
-                command.answer(error=Stopping(f"{self.name} has ended"))
+                command.fail(Stopping(f"{self.name} has ended"))
+            self._end_watches()
             why = self._policy.failure
             self._emit(SupervisorDown(at=trio.current_time(), supervisor=self.name, error=repr(why) if why else ""))
         if self._policy.failure is not None:
@@ -116,20 +139,31 @@ class Supervisor:
         Raises:
             AlreadyStarted, AlreadyPresent: the id is taken by a running child, or one that is not running.
             StartFailed: it failed before it had started; nothing of it is kept.
+            Unstopped: it took too long to start, and then to end.
+            BadCombination, TooManyChildren, Unsupported: it is no child for this supervisor.
             Stopping: the supervisor is stopping or has ended.
         """
         return await self._command(lambda token, now: self._policy.start_child(spec, token))
 
+    async def start_instance(self, *args: Any) -> Instance:
+        """Start a child of the template, whose ``run`` is called with ``args``; refused as :meth:`start_child` is.
+
+        The arguments are kept while the child may be restarted; for a temporary one only its own run keeps them.
+        """
+        ids: list[str] = []
+        value = await self._command(lambda token, now: ids.append(self._policy.start_instance(args, token)))
+        return Instance(ids[0], value)
+
     def start_soon(self, spec: ChildSpec) -> None:
         """As :meth:`start_child`, from synchronous code: nobody waits for the answer, events tell what became of it."""
-        self._post(lambda now: self._policy.start_child(spec, _Command()))
+        self._post(lambda now: self._policy.start_child(spec, Reply()))
 
     async def terminate_child(self, id: str) -> None:  # noqa: A002 - the field's own name
-        """Stop a child and keep its spec; returns once it is down.
+        """Stop a child and keep its spec, unless it is temporary or dynamic; returns once it is down.
 
         Raises:
             NotFound: no such child.
-            Unstopped: it did not end within its shutdown time.
+            Unstopped: it did not end within its shutdown time; the message says whether it is parked or spinning.
         """
         await self._command(lambda token, now: self._policy.terminate_child(id, token, now))
 
@@ -137,38 +171,53 @@ class Supervisor:
         """Start a child that is not running: stopped, waiting for its next attempt, or given up.
 
         Raises:
-            NotFound, Running, Restarting, Unstopped, StartFailed: as their names say.
+            NotFound, Running, Restarting, Unstopped, Unsupported, StartFailed, Stopping: as their names say.
         """
-        return await self._command(lambda token, now: self._policy.restart_child(id, token))
+        return await self._command(lambda token, now: self._policy.restart_child(id, token, now))
 
     async def delete_child(self, id: str) -> None:  # noqa: A002
-        """Forget a child that is not running; raises NotFound or Running."""
+        """Forget a child that is not running; raises NotFound, Running, Restarting or Unsupported."""
         await self._command(lambda token, now: self._policy.delete_child(id, token))
+
+    def get_childspec(self, id: str) -> ChildSpec:  # noqa: A002
+        """The spec of a child, the template for an instance of it; raises NotFound."""
+        return self._policy.get_childspec(id)
 
     def which_children(self) -> list[ChildInfo]:
         """Every child, in order, as it stands."""
-        return [
-            ChildInfo(
-                id=child.spec.id,
-                kind=child.spec.kind,
-                state=child.state,
-                incarnation=child.incarnation,
-                next_attempt=child.due if child.state in WAITING else None,
-                last_error=child.error,
-            )
-            for child in self._policy.children.values()
-        ]
+        return self._policy.which_children()
 
     def count_children(self) -> Counts:
         """The numbers of children."""
-        children = self._policy.children.values()
-        supervisors = sum(child.spec.kind is ChildKind.SUPERVISOR for child in children)
-        return Counts(len(children), len(self._scopes), supervisors, len(children) - supervisors)
+        return self._policy.count_children()
+
+    def watch(self, id: str, tell: Callable[[ChildExited], object]) -> Callable[[], None]:  # noqa: A002
+        """Have ``tell`` called once, when the present incarnation of a child ends; returns what ends the watch.
+
+        ``tell`` is synchronous, a mailbox's ``tell`` for one; if it raises, that is one event. If the supervisor
+        itself breaks, it is called all the same.
+
+        Raises:
+            NotFound: no such child.
+            NotRunning: it has no incarnation now.
+        """
+        child = self._policy.find(id)
+        if child.state not in RUNNING:
+            raise NotRunning(f"child {id!r} of {self.name} is {child.state.value}")
+        key = (id, child.incarnation)
+        watchers = self._watches.setdefault(key, [])
+        watchers.append(tell)
+
+        def unwatch() -> None:
+            if tell in self._watches.get(key, ()):
+                watchers.remove(tell)
+
+        return unwatch
 
     # -- the brain
 
     def _new_policy(self) -> Policy:
-        return Policy(self.name, self._specs, dynamic=self._dynamic, random=self._random)
+        return Policy(self.name, self._specs, self._flags, self._random)
 
     async def _supervise(self, task_status: Context) -> None:
         async with trio.open_nursery() as nursery:
@@ -177,34 +226,31 @@ class Supervisor:
             finally:  # asked, failed, cancelled, or our bug
                 self._policy.stop()
                 try:
-                    # no deadline of its own: the children's shutdown times and stop_within bound the brain
+                    # no deadline of its own: the children's shutdown times and stop_within bound the verdict on each,
+                    # and for a straggler's end the nursery waits as well
                     with trio.CancelScope(shield=True):
                         await self._brain(nursery, task_status, closing=True)
                 finally:
-                    self._abandon()  # what is left now can only be waited for
+                    for life in self._lives.values():
+                        life.abandon(f"{self.name} has ended")
 
     async def _brain(self, nursery: trio.Nursery, task_status: Context, *, closing: bool = False) -> None:
-        """Until the policy stops; with ``closing``, until every child is down or has been reported as unstopped."""
+        """Until the policy stops; with ``closing``, until no child's task is left."""
         policy = self._policy
         hurry_at = trio.current_time() + self._stop_within if closing else math.inf
         while True:
             now = trio.current_time()
             while self._inbox:
                 self._inbox.popleft()(now)
-            broken: Exception | None = None
-            for action in policy.step(now):
-                try:
-                    self._carry_out(action, nursery, task_status)
-                except Exception as error:  # the hook's: the rest of the step must happen all the same
-                    broken = broken or error
-            if broken is not None:
-                raise broken
+            self._todo.extend(policy.step(now))
+            while self._todo:
+                self._carry_out(self._todo.popleft(), nursery, task_status)
             if policy.finished or (policy.stopping and not closing):
                 return
             if now >= hurry_at:
                 hurry_at = math.inf
                 policy.hurry()
-            elif self._inbox:
+            elif self._inbox or policy.wake <= now:
                 await trio.lowlevel.checkpoint()
             else:
                 with trio.move_on_at(min(policy.wake, hurry_at)):
@@ -213,30 +259,36 @@ class Supervisor:
 
     def _carry_out(self, action: Action, nursery: trio.Nursery, task_status: Context) -> None:
         match action:
-            case Start(child):
-                life = self._scopes[child] = _Incarnation(self, child)
+            case Start(child, run):
+                life = self._lives[child] = Incarnation(self, child, run)
                 nursery.start_soon(self._live, life, name=f"{self.name}/{child.spec.id}#{child.incarnation}")
-            case Drain(child):
-                if (life := self._scopes.get(child)) is not None:  # else it has ended in this very turn
-                    life.context.stopping.set()
-            case Cancel(child, why):
-                if (life := self._scopes.get(child)) is not None:
-                    life.context.stopping.set()
-                    life.scope.cancel(why)
+            # one that is told to end may have ended in the same turn
+            case Drain(child) if child in self._lives:
+                self._lives[child].context.stopping.set()
+            case Cancel(child, why) if child in self._lives:
+                self._lives[child].context.stopping.set()
+                self._lives[child].scope.cancel(why)
+            case Observe(children):
+                lives = [self._lives[child] for child in children if child in self._lives]
+                nursery.start_soon(self._observe, lives, name=f"{self.name} observes stragglers")
             case Emit(event):
-                self._emit(event)
+                self._tell(event)
             case Answer(token, value, error):
-                token.answer(value, error)
+                token.answer(value) if error is None else token.fail(error)
             case Started():
                 task_status.started(self)
+                task_status.healthy()
+            case _:
+                pass
 
-    async def _live(self, life: "_Incarnation") -> None:
+    async def _live(self, life: Incarnation) -> None:
         """Run one incarnation: the one place where groups are unwrapped and a stray ``Cancelled`` is judged."""
+        life.task = trio.lowlevel.current_task()
         outcome: Outcome = FINISHED
         try:
             with life.scope:
                 try:
-                    await life.child.spec.run(task_status=life.context)
+                    await life.begin()
                 except* Exception as group:
                     outcome = failed(group)
         except* trio.Cancelled:  # noqa: ASYNC103 - not ours: the scope above has taken every Cancelled that is
@@ -244,34 +296,71 @@ class Supervisor:
                 raise
             outcome = Failed(LeakedCancel(f"{self.name}/{life.child.spec.id} let a Cancelled out"))
         finally:
-            self._post_exit(life, outcome)
+            life.task = None
+            # what is no Exception goes through: nothing is to be started beside it
+            self._post_exit(life, outcome, interrupted=sys.exception() is not None)
 
-    def _post_exit(self, life: "_Incarnation", outcome: Outcome) -> None:
+    def _post_exit(self, life: Incarnation, outcome: Outcome, *, interrupted: bool) -> None:
         def exited(now: float) -> None:
-            if self._scopes.get(life.child) is life:
-                del self._scopes[life.child]
-            self._policy.exited(life.child, life.incarnation, outcome, now)
+            if self._lives.get(life.child) is life:
+                del self._lives[life.child]
+            if interrupted:
+                self._policy.stop()
+            self._policy.exited(life.child, life.number, outcome, now)
 
         self._post(exited)
 
-    def _abandon(self) -> None:
-        """Whatever has ended the brain, no child stays uncancellable."""
-        for life in self._scopes.values():
-            life.abandoned = True
-            life.scope.shield = False
-            life.scope.cancel(f"{self.name} has ended")
+    async def _observe(self, lives: list[Incarnation]) -> None:
+        found = await observe([life.task for life in lives])
 
-    def _post(self, change: Callable[[float], None]) -> None:
+        def late(now: float) -> None:
+            for life, straggler in zip(lives, found, strict=True):
+                self._policy.late(life.child, life.number, straggler, now)
+
+        self._post(late)
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, ChildExited):
+            self._tell_watchers(event)
+        self._emit(event)
+
+    def _tell_watchers(self, event: ChildExited) -> None:
+        failures: list[Exception] = []
+        for tell in self._watches.pop((event.child, event.incarnation), ()):
+            try:
+                tell(event)
+            except Exception as error:
+                failures.append(error)
+        for error in failures:
+            who = f"a watch on {event.supervisor}/{event.child}"
+            self._emit(SubscriberFailed(at=event.at, subscriber=who, error=repr(error)))
+
+    def _end_watches(self) -> None:
+        """After an orderly end there are none: this is for those of a brain that broke."""
+        for child, incarnation in tuple(self._watches):
+            self._tell_watchers(
+                ChildExited(
+                    at=trio.current_time(),
+                    supervisor=self.name,
+                    child=child,
+                    incarnation=incarnation,
+                    ending=Ending.STOPPED,
+                    reason=None,
+                    error=f"{self.name} has ended",
+                )
+            )
+
+    def _post(self, change: Callable[[float], object]) -> None:
         self._inbox.append(change)
         self._bell.set()
 
-    async def _command(self, post: Callable[["_Command", float], None]) -> Any:
+    async def _command(self, post: Callable[[Reply[Any], float], object]) -> Any:
         await trio.lowlevel.checkpoint()
         if self._ended:
             raise Stopping(f"{self.name} is not running")
         if len(self._pending) >= MAX_PENDING_COMMANDS:
-            raise Stopping(f"{len(self._pending)} commands wait for {self.name}")
-        command = _Command()
+            raise Overloaded(f"{len(self._pending)} commands wait for {self.name}")
+        command: Reply[Any] = Reply()
         self._pending.add(command)
         self._post(lambda now: post(command, now))
         try:
@@ -286,59 +375,6 @@ class Supervisor:
     def post_healthy(self, child: Child, incarnation: int) -> None:
         """An incarnation's context says that it is healthy."""
         self._post(lambda now: self._policy.healthy(child, incarnation, now))
-
-
-class _Incarnation:
-    """One run of a child: its shielded scope, which only the supervisor cancels, and its context."""
-
-    def __init__(self, supervisor: Supervisor, child: Child) -> None:
-        self.child = child
-        self.incarnation = child.incarnation
-        self.scope = trio.CancelScope(shield=True)
-        self.context = _Context(supervisor, child)
-        self.abandoned = False
-
-
-class _Context(Context):
-    """Knows the child, not the incarnation's record: a cycle here would keep every ended session until a collection."""
-
-    def __init__(self, supervisor: Supervisor, child: Child) -> None:
-        super().__init__()
-        self.incarnation = child.incarnation
-        self._supervisor = supervisor
-        self._child = child
-        self._started = self._healthy = False
-
-    def started(self, value: Any = None) -> None:
-        if self._started:
-            raise RuntimeError("started() was called twice")
-        self._started = True
-        self._supervisor.post_ready(self._child, self.incarnation, value)
-
-    def healthy(self) -> None:
-        if not self._healthy:
-            self._healthy = True
-            self._supervisor.post_healthy(self._child, self.incarnation)
-
-
-class _Command:
-    """A caller that waits for the brain's answer."""
-
-    def __init__(self) -> None:
-        self._done = trio.Event()
-        self._value: Any = None
-        self._error: Exception | None = None
-
-    def answer(self, value: Any = None, error: Exception | None = None) -> None:
-        if not self._done.is_set():
-            self._value, self._error = value, error
-            self._done.set()
-
-    async def wait(self) -> Any:
-        await self._done.wait()
-        if self._error is not None:
-            raise self._error
-        return self._value
 
 
 _RANDOM = random.Random()  # noqa: S311 - jitter needs no secrecy

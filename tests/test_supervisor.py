@@ -1,6 +1,5 @@
 """The supervisor under the virtual clock: start, restart, stop, commands, and what may never happen."""
 
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -8,12 +7,10 @@ import attrs
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from actors.actor import NO_CONTEXT, Context
+from actors.actor import Context, Reply
 from actors.backoff import ReconnectStrategy
-from actors.errors import NOW, QUARANTINE, ConnectorError, Escalate, GiveUp, NetworkError, Reason, after, leaves
+from actors.errors import NOW, QUARANTINE, ConnectorError, Escalate, GiveUp, Reason, after, leaves
 from actors.events import (
     ChildExited,
     ChildGaveUp,
@@ -43,125 +40,21 @@ from supervisors import (
     TooManyCrashes,
     Unstopped,
 )
-from supervisors.supervisor import _Command  # pyright: ignore[reportPrivateUsage] - the order in the inbox is the test
-
-EXACT = ReconnectStrategy(initial_delay=1, max_delay=8, multiplier=2, jitter=0, reset_after=60)
-
-
-class Puppet:
-    """An actor whose every incarnation does the next thing on its list, then what the last one did."""
-
-    def __init__(self, *acts: Callable[[Context], Awaitable[None]], name: str = "puppet") -> None:
-        self.name = name
-        self.acts = acts
-        self.runs: list[float] = []
-        self.ends: list[float] = []
-        self.context = NO_CONTEXT
-
-    async def run(self, *, task_status: Context = NO_CONTEXT) -> None:
-        self.context = task_status
-        act = self.acts[min(len(self.runs), len(self.acts) - 1)]
-        self.runs.append(trio.current_time())
-        try:
-            await act(task_status)
-        finally:
-            self.ends.append(trio.current_time())
-
-
-async def live(context: Context) -> None:
-    context.started("here")
-    await trio.sleep_forever()
-
-
-def fail(error: Exception, *, at: float = 0.0, healthy: bool = False) -> Callable[[Context], Awaitable[None]]:
-    async def act(context: Context) -> None:
-        context.started()
-        if healthy:
-            context.healthy()
-        await trio.sleep(at)
-        raise error
-
-    return act
-
-
-async def finish(context: Context) -> None:
-    context.started()
-    await trio.lowlevel.checkpoint()
-
-
-async def ignore(context: Context) -> None:
-    await trio.lowlevel.checkpoint()
-
-
-async def fail_to_start(context: Context) -> None:
-    await trio.lowlevel.checkpoint()
-    raise RuntimeError("no start")
-
-
-async def never_start(context: Context) -> None:
-    await trio.sleep_forever()
-
-
-def stubborn(seconds: float) -> Callable[[Context], Awaitable[None]]:
-    async def act(context: Context) -> None:
-        context.started()
-        try:
-            await trio.sleep_forever()
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.sleep(seconds)
-
-    return act
-
-
-def lost(reason: Reason = Reason.EOF) -> ConnectorError:
-    return NetworkError(reason, "gone")
-
-
-def spec(puppet: Puppet, **fields: Any) -> ChildSpec:
-    settings: dict[str, Any] = {"id": puppet.name, "run": puppet.run, "strategy": EXACT, **fields}
-    return ChildSpec(**settings)
-
-
-class Stage:
-    """A supervisor in a nursery, with the log of its events."""
-
-    def __init__(self, nursery: trio.Nursery, *specs: ChildSpec, **options: Any) -> None:
-        self.log: list[Event] = []
-        self.supervisor = Supervisor("top", specs, emit=self.log.append, random=random.Random(1), **options)
-        self.error: BaseException | None = None
-        self.ended = trio.Event()
-        self.scope = trio.CancelScope()
-        self.context = _Started()
-        nursery.start_soon(self._run)
-
-    async def _run(self) -> None:
-        with self.scope:
-            try:
-                await self.supervisor.run(task_status=self.context)
-            except Exception as error:
-                self.error = error
-            finally:
-                self.ended.set()
-
-    def of(self, kind: type[Event]) -> list[Any]:
-        return [event for event in self.log if isinstance(event, kind)]
-
-    def state(self, id: str) -> ChildState:
-        return next(child.state for child in self.supervisor.which_children() if child.id == id)
-
-
-class _Started(Context):
-    def __init__(self) -> None:
-        super().__init__()
-        self.at: list[float] = []
-
-    def started(self, value: Any = None) -> None:
-        self.at.append(trio.current_time())
-
-
-async def settle() -> None:
-    await trio.testing.wait_all_tasks_blocked()
+from tests.supervision.stage import (
+    EXACT,
+    Puppet,
+    Stage,
+    fail,
+    fail_to_start,
+    finish,
+    ignore,
+    live,
+    lost,
+    never_start,
+    settle,
+    spec,
+    stubborn,
+)
 
 
 async def test_a_failing_child_is_restarted_by_its_strategy(
@@ -703,92 +596,6 @@ async def test_a_hook_that_raises_loses_no_start(autojump_clock: trio.testing.Mo
     assert {type(leaf) for leaf in leaves(caught.value)} == {ZeroDivisionError}
 
 
-ACTS: dict[str, Callable[[Context], Awaitable[None]]] = {
-    "live": live,
-    "finish": finish,
-    "ignore": ignore,
-    "fail_to_start": fail_to_start,
-    "lost": fail(lost(), at=1),
-    "bug": fail(RuntimeError("bug"), at=2),
-    "stubborn": stubborn(3),
-    "never_start": never_start,
-    "give_up": fail(GiveUp("x"), at=1),
-    "escalate": fail(Escalate("x"), at=4),
-}
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    children=st.lists(st.lists(st.sampled_from(sorted(ACTS)), min_size=1, max_size=3), max_size=4),
-    dynamic=st.booleans(),
-    commands=st.lists(
-        st.tuples(st.sampled_from(["start", "terminate", "restart", "delete", "sleep"]), st.integers(0, 5)), max_size=8
-    ),
-    broken_at=st.one_of(st.none(), st.integers(0, 20)),
-    cancel=st.booleans(),
-)
-def test_run_ends_once_every_child_has_ended(
-    children: list[list[str]],
-    dynamic: bool,
-    commands: list[tuple[str, int]],
-    broken_at: int | None,
-    cancel: bool,
-) -> None:
-    """For any schedule and an exception at any call of the hook, no task outlives ``run`` and none hangs it."""
-    puppets = [Puppet(*(ACTS[act] for act in acts), name=f"p{n}") for n, acts in enumerate(children)]
-    calls = 0
-
-    def hook(event: Event) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == broken_at:
-            raise ZeroDivisionError
-
-    async def main() -> None:
-        supervisor = Supervisor("top", map(spec, puppets), dynamic=dynamic, emit=hook, random=random.Random(1))
-        done = trio.Event()
-
-        async def run() -> None:
-            try:
-                await supervisor.run()
-            except* Exception:
-                pass
-            finally:
-                assert all(len(puppet.runs) == len(puppet.ends) for puppet in puppets)
-                done.set()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(run)
-            with trio.move_on_after(60):
-                for command, n in commands:
-                    try:
-                        with trio.move_on_after(20):
-                            match command:
-                                case "start":
-                                    puppets.append(Puppet(ACTS[sorted(ACTS)[n]], name=f"p{len(puppets)}"))
-                                    await supervisor.start_child(spec(puppets[-1]))
-                                case "terminate":
-                                    await supervisor.terminate_child(f"p{n}")
-                                case "restart":
-                                    await supervisor.restart_child(f"p{n}")
-                                case "delete":
-                                    await supervisor.delete_child(f"p{n}")
-                                case _:
-                                    await trio.sleep(n)
-                    except (StartFailed, NotFound, Running, AlreadyPresent, Stopping, Unstopped):
-                        pass
-                    except Exception as error:
-                        assert type(error).__name__ == "Restarting"
-            if cancel:
-                nursery.cancel_scope.cancel()
-            else:
-                supervisor.stop()
-            with trio.fail_after(100), trio.CancelScope(shield=True):
-                await done.wait()
-
-    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-
-
 async def test_a_child_that_ends_in_the_turn_of_its_terminate(
     autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
 ) -> None:
@@ -800,7 +607,7 @@ async def test_a_child_that_ends_in_the_turn_of_its_terminate(
         # the command reaches the brain's inbox right before the end of this incarnation does
         supervisor = stage.supervisor
         post, policy = supervisor._post, supervisor._policy  # pyright: ignore[reportPrivateUsage] - as above
-        post(lambda now: policy.terminate_child("puppet", _Command(), now))
+        post(lambda now: policy.terminate_child("puppet", Reply(), now))
 
     for drain in (0.0, 5.0):
         stage = Stage(nursery, spec(Puppet(leave), restart=Restart.TRANSIENT, drain=drain))

@@ -21,18 +21,32 @@ from actors import (
     Gap,
     Mailbox,
     Message,
+    Name,
     Reason,
     ReconnectStrategy,
+    Registry,
     Reply,
     Session,
     Subscription,
 )
 from actors.actor import NO_CONTEXT
 from actors.chaos import MemoryNetwork, SimulatedExchange, UpbitVenue
-from actors.events import Event
+from actors.events import ChildExited, Event
 from actors.exchange import DATA, Frame, Kind
 from actors.exchanges import EXCHANGES, UPBIT, find
-from supervisors import ChildInfo, ChildSpec, Feeds, Intensity, Restart, Supervisor, open_feeds
+from supervisors import (
+    AutoShutdown,
+    ChildInfo,
+    ChildSpec,
+    Counts,
+    Feeds,
+    Instance,
+    Intensity,
+    Restart,
+    Strategy,
+    Supervisor,
+    open_feeds,
+)
 
 
 class Book(Protocol):
@@ -142,6 +156,33 @@ async def supervise() -> None:
         nursery.start_soon(nested.run)
         assert_type(await ticker.count(), int)
         assert_type(supervisor.which_children(), list[ChildInfo])
+        supervisor.stop()
+
+
+async def pool(names: Registry) -> None:
+    """Instances of a template, a name that outlives them, and somebody who watches."""
+    prices: Name[int] = Name("prices", 64)
+
+    async def serve(limit: int, *, task_status: Context) -> None:
+        with names.serve(prices, holder="a pool") as mailbox:
+            assert_type(mailbox, Mailbox[int])
+            task_status.started(limit)
+            assert_type(await mailbox.receive(), int)
+
+    template = ChildSpec(id="server", run=serve, restart=Restart.TEMPORARY)
+    supervisor = Supervisor("pool", [template], strategy=Strategy.SIMPLE_ONE_FOR_ONE, max_children=10)
+    Supervisor(
+        "ordered", strategy="rest_for_one", auto_shutdown=AutoShutdown.ANY_SIGNIFICANT, every_restart_counts=True
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor.run)
+        made = await supervisor.start_instance(3)
+        assert_type(made, Instance)
+        ended: Mailbox[ChildExited] = Mailbox(1)
+        supervisor.watch(made.id, ended.tell)()
+        assert_type(names.mailbox(prices), Mailbox[int])
+        assert_type(supervisor.count_children(), Counts)
+        assert_type(supervisor.get_childspec(made.id), ChildSpec)
         supervisor.stop()
 
 
