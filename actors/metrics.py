@@ -104,6 +104,8 @@ class Metrics(Collector):
         self._by_reason: dict[str, dict[tuple[str, str], int]] = {name: {} for name, _ in _BY_REASON}
         self._notified: dict[tuple[str, str], int] = {}
         self._queued: Callable[[], Mapping[str, int]] = dict
+        self._oldest: Callable[[], Mapping[str, float]] = dict
+        self._quarantined: Callable[[], Mapping[str, bool]] = dict
         self._version = _version()
         self.registry.register(self)
 
@@ -129,9 +131,14 @@ class Metrics(Collector):
             del self._left[oldest]
             self._gap_seconds.pop(oldest, None)
 
-    def watch_queues(self, queued: Callable[[], Mapping[str, int]]) -> None:
-        """Show a notifier's queues: ``queued()`` says how many messages wait, by channel."""
-        self._queued = queued
+    def watch_queues(
+        self,
+        queued: Callable[[], Mapping[str, int]],
+        oldest: Callable[[], Mapping[str, float]] = dict,
+        quarantined: Callable[[], Mapping[str, bool]] = dict,
+    ) -> None:
+        """Show a notifier's channels by name: how many messages wait, the age of the oldest, who refuses us."""
+        self._queued, self._oldest, self._quarantined = queued, oldest, quarantined
 
     def hook(self, event: Event) -> None:
         """Count an event: an :data:`~actors.events.EventHook`."""
@@ -217,6 +224,18 @@ class Metrics(Collector):
             for outcome in _OUTCOMES:
                 self._notified.setdefault((channel, outcome), 0)
         yield queued
+        oldest = GaugeMetricFamily(
+            "feedwarden_notifier_oldest_seconds", "Age of the oldest notification that waits.", labels=("channel",)
+        )
+        for channel, age in self._oldest().items():
+            oldest.add_metric((channel,), age)
+        yield oldest
+        refused = GaugeMetricFamily(
+            "feedwarden_notifier_quarantined", "1 if the channel refuses us: see the log.", labels=("channel",)
+        )
+        for channel, refuses in self._quarantined().items():
+            refused.add_metric((channel,), int(refuses))
+        yield refused
         notified = CounterMetricFamily(
             "feedwarden_notifications", "Notifications by outcome.", labels=("channel", "outcome")
         )

@@ -110,7 +110,8 @@ class Feeds:
         self.notifier = config.notifier(self.events.emit) if config is not None else None
         if self.notifier is not None:
             self.events.subscribe("notifier", self.notifier.hook)
-            self.metrics.watch_queues(lambda notifier=self.notifier: notifier.queued)
+            teller = self.notifier
+            self.metrics.watch_queues(lambda: teller.queued, lambda: teller.oldest, lambda: teller.quarantined)
             children.append(ChildSpec(id="notifier", run=self.notifier.run, drain=NOTIFIER_DRAIN, shutdown=2.0))
         # dynamic children do not come back with their supervisor, so its failure is the failure of everything
         children.append(

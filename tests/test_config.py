@@ -143,8 +143,8 @@ feed.a b: a feed's name is up to 64 letters, digits, '.', '-' and '_': 'a b'
 feed.w.trade: expected a list, got a string
 feed.w.on: missing
 notify.telegram.ops.chat_id: expected a string, got true or false
-notify.telegram.ops.token: must not stand in the file; write "${env:NAME}" or "${file:PATH}"
-notify.telegram.x.style: expected one of guide
+notify.telegram.ops.token: must not stand in the file; write "${env:NAME}", "${file:PATH}" or "${credential:NAME}"
+notify.telegram.x.style: expected one of guide, incidents
 notify.telegram.x.token: environment variable NOPE is not set
 notify.telegram.y: token must look like 123456789:AAF…, as @BotFather gave it (the value is not shown)
 notify.telegram.z.chat_id: missing
@@ -152,7 +152,7 @@ notify.telegram.z.token: nope.txt cannot be read: No such file or directory
 notify.console.y.language: expected one of ko, en
 notify.console.y: there is another channel named 'y'
 notify.console.k: expected a table, got a whole number
-notify.slack: unknown kind of channel; there are console, telegram
+notify.slack: unknown kind of channel; there are apprise, console, telegram, webhook
 web.port: expected a TCP port, 0 for any free one
 web.host: the page is served on loopback only, as 127.0.0.1 or ::1 or localhost
 messages.stdout: expected true or false, got a whole number"""

@@ -125,6 +125,7 @@ token = "${{env:BOT_TOKEN}}"
 chat_id = {chat}
 base_url = "{api}"
 ca_file = "{bot_ca}"
+style = "guide"
 """
 
 

@@ -26,7 +26,18 @@ from actors.events import (
     Reconnecting,
     StateChanged,
 )
-from actors.notifier import Channel, ChannelError, Console, Language, Notifier, Secret, Telegram, Undeliverable
+from actors.notifier import (
+    Channel,
+    ChannelError,
+    Console,
+    Language,
+    Letter,
+    Notifier,
+    Secret,
+    Severity,
+    Telegram,
+    Undeliverable,
+)
 from tests.bot_api import TOKEN, bot_api, refusal
 
 UPBIT = Origin("upbit-krw", "upbit", "[업비트]", "[Upbit]", "api.upbit.com")
@@ -45,8 +56,8 @@ class Fake:
         self.gate = trio.Event()
         self.gate.set()
 
-    def split(self, text: str) -> Sequence[str]:
-        return text.split("|")
+    def split(self, letter: Letter) -> Sequence[str]:
+        return letter.text.split("|")
 
     async def send(self, text: str) -> None:
         self.tried.append(trio.current_time())
@@ -170,7 +181,7 @@ async def test_a_full_queue_drops_the_oldest_and_says_so(nursery: trio.Nursery) 
     await wait_all_tasks_blocked()
     assert fake.numbers == [2, 7, 8, 9]
     assert outcomes(events, "dropped") == 4
-    lost = [text.split("\n")[-1] for _, text in fake.sent if "were lost" in text]
+    lost = [text.split("\n")[-2] for _, text in fake.sent if "were lost" in text]
     assert lost == ["(4 notifications before this one were lost)"]
     assert "before this one" in fake.sent[1][1]
 
@@ -196,7 +207,7 @@ async def test_a_long_text_is_one_message_in_pieces(nursery: trio.Nursery, autoj
     nursery.start_soon(notifier.run)
     notifier.hook(Failed(at=0, origin=UPBIT, session=2, reason=Reason.EOF, detail="a|b", connected=True))
     await trio.sleep(5)
-    assert [text.split("\n")[-1] for _, text in fake.sent] == ["detail: a", "b"]
+    assert [text.split("\n#")[0].split("\n")[-1] for _, text in fake.sent] == ["detail: a", "b"]
     assert outcomes(events, "sent") == 1
 
 
@@ -401,7 +412,7 @@ async def test_the_console_calls_a_function() -> None:
     """A function gets the whole text with a newline, in the event loop."""
     lines: list[str] = []
     async with Console(lines.append) as console:
-        assert console.split("a\nb") == ("a\nb",)
+        assert console.split(Letter("1", Severity.INFO, "a\nb", 0)) == ("a\nb",)
         await console.send("a\nb")
     assert lines == ["a\nb\n"]
 

@@ -121,7 +121,9 @@ async def seen(config: Config, folder: Path, **fields: Any) -> Any:
 async def test_messages_go_to_standard_output(tmp_path: Path) -> None:
     """With [messages] every message of every feed is a JSON line, and the log stays on standard error."""
     async with simulated_exchange(UpbitVenue(), codes=["KRW-BTC"], tls=TLS, rate=50) as exchange:
-        config = config_for(exchange, tmp_path, "[messages]\nstdout = true\n[notify.console.here]\nlanguage = 'en'")
+        config = config_for(
+            exchange, tmp_path, "[messages]\nstdout = true\n[notify.console.here]\nlanguage = 'en'\nstyle = 'guide'"
+        )
         done = await seen(config, tmp_path, seconds=1)
     assert done.code == 0
     assert {(line["type"], line["feed"]) for line in done.lines} == {("message", "up")}

@@ -16,10 +16,11 @@ import trio
 
 from actors.chaos import UpbitVenue, simulated_exchange
 from actors.exchanges import UPBIT
-from actors.notifier import Console
+from actors.notifier import Console, Route
 from supervisors import FeedPlan, Feeds, open_feeds
 from supervisors.standalone import control as control_module
 from supervisors.standalone import report
+from supervisors.standalone.alerts import Alerts
 from supervisors.standalone.config import Config, Web
 from supervisors.standalone.control import MAX_CALLERS, Control, NotRunning, ask, state_dir
 from supervisors.standalone.mistakes import BadInput
@@ -42,7 +43,9 @@ async def live_feed(**options: Any) -> AsyncGenerator[tuple[Feeds, Status]]:
     """One live feed of a simulated exchange, and what is said of it."""
     async with simulated_exchange(UpbitVenue(), codes=["KRW-BTC"], tls=TLS) as exchange:
         profile = attrs.evolve(UPBIT, ws_url=exchange.url)
-        async with open_feeds(Config(feeds=[], channels=[Console]), network=network()) as feeds:
+        async with open_feeds(
+            Config(feeds=[], alerts=Alerts(routes=[lambda out: Route(Console(out))])), network=network()
+        ) as feeds:
             feed = feeds.open(profile, trade="KRW-BTC", name="up")
             await feed.live(5)
             await feed.next_batch()

@@ -15,7 +15,7 @@ import trio
 import trustme
 
 from actors.errors import Way
-from actors.notifier import ChannelError, Secret, Telegram, Undeliverable
+from actors.notifier import ChannelError, Letter, Secret, Severity, Telegram, Undeliverable
 from actors.notifier.pieces import split
 from actors.notifier.telegram import Answer
 from tests.bot_api import KEY, TOKEN, BotApi, Reply, bot_api, refusal
@@ -113,7 +113,7 @@ async def test_an_untrusted_certificate_is_told_in_words(tmp_path: Path) -> None
 
 async def test_a_slow_answer_ends_at_the_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the server does, a call ends at its deadline."""
-    monkeypatch.setattr("actors.notifier.telegram._CALL_TIMEOUT", 0.3)
+    monkeypatch.setattr("actors.notifier.wire.CALL_TIMEOUT", 0.3)
     async with connected(tmp_path) as (api, channel):
         api.script.append(Reply(delay=60))
         began = trio.current_time()
@@ -318,7 +318,7 @@ async def test_retry_after_is_never_broken(autojump_clock: trio.testing.MockCloc
 def test_a_long_text_is_cut_at_line_ends() -> None:
     """No piece exceeds the limit, none cuts a line, and nothing is lost."""
     text = "\n".join(f"line {n}" for n in range(2000))
-    pieces = Telegram(Secret(TOKEN), 7).split(text)
+    pieces = Telegram(Secret(TOKEN), 7).split(Letter("1", Severity.INFO, text, 0))
     assert len(pieces) > 4
     assert all(len(piece) <= 4000 for piece in pieces)
     assert "\n".join(pieces) == text

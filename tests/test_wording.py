@@ -21,7 +21,8 @@ from actors.events import (
 )
 from actors.notifier import Language, Severity, Topic, guide, render
 from actors.notifier.notification import PAGES, TOLD
-from actors.notifier.wording import ACTIONS, CAUSES, LINES, Words, duration, missed
+from actors.notifier.wording import duration, missed
+from actors.notifier.words import ACTIONS, CAUSES, LINES, Words
 
 UPBIT = Origin("upbit-krw", "upbit", "[업비트]", "[Upbit]", "api.upbit.com")
 
@@ -83,7 +84,9 @@ def test_every_line_is_used() -> None:
     written = "\n".join(text(event, Language.EN) for event in EVENTS)
     written += text(Reconnecting(at=0, origin=UPBIT, delay=0, attempt=1, way=Way.NOW, reason=None), Language.EN)
     written += missed(2, Language.EN)
-    for key, words in LINES.items():
+    guide_style = list(LINES)[: list(LINES).index("one_lost")]  # those of style incidents have a test of their own
+    for key in guide_style:
+        words = LINES[key]
         longest = max((part for part, *_ in string.Formatter().parse(words[Language.EN])), key=len)
         assert longest.strip() in written, key
 

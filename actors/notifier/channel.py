@@ -1,11 +1,14 @@
 """What the notifier asks of a channel, and how a channel says that it cannot (pure)."""
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
+
+import attrs
 
 from actors.errors import BACKOFF, Advice
+from actors.notifier.notification import Severity
 
 
 class Language(enum.StrEnum):
@@ -13,6 +16,18 @@ class Language(enum.StrEnum):
 
     KO = "ko"
     EN = "en"
+
+
+@attrs.frozen
+class Letter:
+    """One message for one channel, written and ready to go."""
+
+    id: str
+    """The same in every repetition and on every channel: by it a reader knows what was sent twice."""
+    severity: Severity
+    text: str
+    made: int
+    """When it was written, in nanoseconds UTC."""
 
 
 class ChannelError(Exception):
@@ -44,8 +59,8 @@ class Channel(Protocol):
         """The language in which this channel's reader is addressed."""
         ...
 
-    def split(self, text: str) -> Sequence[str]:
-        """``text`` in as many pieces as this channel needs, each fit for one ``send``."""
+    def split(self, letter: Letter) -> Sequence[str]:
+        """The letter in as many pieces as this channel needs, each fit for one ``send``."""
         ...
 
     async def send(self, text: str) -> None:
@@ -65,4 +80,17 @@ class Channel(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Release it, within a deadline."""
+        ...
+
+
+Keep = Callable[[str], Awaitable[None]]
+"""Keeps a channel's note over the end of the process; it never raises."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """What a channel has beside :class:`Channel` if it must not forget something when the process ends."""
+
+    def resume(self, kept: str | None, keep: Keep) -> None:
+        """Go on from the note that was kept last, if there is one, and keep further ones by ``keep``."""
         ...

@@ -7,7 +7,7 @@ from typing import Self, TextIO
 import trio
 
 from actors.errors import BACKOFF, QUARANTINE
-from actors.notifier.channel import ChannelError, Language
+from actors.notifier.channel import ChannelError, Language, Letter
 
 _TIMEOUT = 5.0
 
@@ -31,9 +31,9 @@ class Console:
         # of its own, so that a blocked stream takes none of the threads that name resolution needs
         self._limiter = trio.CapacityLimiter(1)
 
-    def split(self, text: str) -> Sequence[str]:
+    def split(self, letter: Letter) -> Sequence[str]:
         """One piece, whatever its length."""
-        return (text,)
+        return (letter.text,)
 
     async def send(self, text: str) -> None:
         """Write ``text``; raises :class:`ChannelError` if the stream is closed or takes nothing for 5 seconds."""

@@ -30,6 +30,15 @@ class Severity(enum.StrEnum):
     """Somebody has to do something: retrying alone will not help."""
 
 
+class Style(enum.StrEnum):
+    """How much a channel wants to hear."""
+
+    GUIDE = "guide"
+    """One message for each connect, disconnect, reconnect and error."""
+    INCIDENTS = "incidents"
+    """Few messages: what is folded, lasting, and worth reading."""
+
+
 class Topic(enum.StrEnum):
     """The guide's four kinds of alert, by its own words."""
 
@@ -81,7 +90,8 @@ PAGES = frozenset(
 )
 """The failures that somebody has to look into; for each the wording says what to do."""
 
-_OUR_OWN_WISH = frozenset({Reason.REQUESTED, Reason.STOPPED})
+OUR_OWN_WISH = frozenset({Reason.REQUESTED, Reason.STOPPED})
+"""Ends of a session that are no failure: somebody asked for a fresh one, or for none."""
 
 
 def guide(event: Event) -> Notification | None:
@@ -98,7 +108,7 @@ def guide(event: Event) -> Notification | None:
         case Reconnecting():
             severity = Severity.PAGE if event.way is Way.QUARANTINE else Severity.INFO
             return Notification(Topic.RECONNECT, severity, event)
-        case Failed() if event.reason not in _OUR_OWN_WISH:
+        case Failed() if event.reason not in OUR_OWN_WISH:
             severity = Severity.PAGE if event.reason in PAGES else Severity.WARNING
             return Notification(Topic.ERROR, severity, event)
         case StateChanged(state=LinkState.GAVE_UP):

@@ -1,21 +1,43 @@
-"""The notifier: an actor that turns events into messages and hands them to its channels, one task a channel."""
+"""The notifier: an actor that turns events into letters and hands them to its channels, one task a channel."""
 
-import random
-from collections import deque
-from collections.abc import Sequence
+import random as _random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, tzinfo
+from pathlib import Path
 
+import attrs
 import trio
 
 from actors.actor import NO_CONTEXT, Context, Mailbox, Overflow
-from actors.backoff import ReconnectStrategy
-from actors.errors import Way
-from actors.events import ChannelTrouble, Event, EventHook, Notified
-from actors.notifier.channel import Channel, ChannelError, Undeliverable
-from actors.notifier.notification import TOLD, Notification, guide
-from actors.notifier.wording import missed, render
+from actors.events import ChannelTrouble, Event, EventHook
+from actors.notifier.channel import Channel, Letter
+from actors.notifier.courier import Courier, Queued
+from actors.notifier.folds import graver
+from actors.notifier.heartbeat import Ping
+from actors.notifier.hours import Window, local
+from actors.notifier.incidents import TAKEN, Incidents, Rules
+from actors.notifier.notification import TOLD, Notification, Severity, Style, guide
+from actors.notifier.reporting import tell
+from actors.notifier.reports import Report, Storage
+from actors.notifier.spool import DEADLINE, Spool
+from actors.notifier.wording import render
 
-QUARANTINE_DELAY = 300.0
-"""Seconds between two attempts on a channel that refuses us as a whole."""
+SIGN_OF_LIFE = 10.0
+"""Seconds between two notes in the spool that we run: what an unclean stop is dated by."""
+
+_RUNNING = "running"
+
+
+@attrs.frozen
+class Route:
+    """A channel, and what goes to it."""
+
+    channel: Channel
+    style: Style = Style.GUIDE
+    least: Severity = Severity.INFO
+    """Messages that matter less are not sent there."""
 
 
 class Notifier:
@@ -23,15 +45,20 @@ class Notifier:
 
     Nothing that a channel does delays a sender or another channel: each channel has its own task and its own bounded
     queue. Where a queue is full the oldest message is dropped and counted, and the next message that gets through says
-    how many were lost. What waits survives a restart of the actor. Once ``task_status.stopping`` is set, everything
-    told so far is sent before ``run`` returns.
+    how many were lost. What waits survives a restart of the actor, and with a spool that of the process too. Once
+    ``task_status.stopping`` is set, everything told so far is sent before ``run`` returns.
 
     Args:
-        channels: Where messages go; none is allowed, then nothing is sent.
+        channels: Where messages go, a bare channel in style guide; none is allowed, then nothing is sent.
         name: The actor's name.
         emit: Takes :class:`~actors.events.Notified` and :class:`~actors.events.ChannelTrouble`.
-        random: Draws the jitter of retries.
+        random: Draws the jitter of retries, and the ids of messages.
         capacity: The most events, and the most messages a channel, that wait.
+        rules: What style incidents goes by.
+        spool: The file that keeps messages until they have arrived; None keeps them in memory only.
+        ping: A URL that is called for as long as the notifier works.
+        zone: In which times are written.
+        wall: Nanoseconds UTC.
 
     Raises:
         ValueError: two channels have the same name.
@@ -39,180 +66,214 @@ class Notifier:
 
     def __init__(
         self,
-        channels: Sequence[Channel] = (),
+        channels: Sequence[Channel | Route] = (),
         *,
         name: str = "notifier",
         emit: EventHook = lambda event: None,
-        random: random.Random | None = None,
+        random: _random.Random | None = None,
         capacity: int = 1000,
+        rules: Rules | None = None,
+        spool: Path | None = None,
+        ping: Ping | None = None,
+        zone: tzinfo = UTC,
+        wall: Callable[[], int] = time.time_ns,
     ) -> None:
-        names = [channel.name for channel in channels]
+        routes = [each if isinstance(each, Route) else Route(each) for each in channels]
+        names = [route.channel.name for route in routes]
         if len(set(names)) < len(names):
             raise ValueError(f"each notification channel needs a name of its own: {', '.join(sorted(names))}")
         self.name = name
         self._mailbox: Mailbox[Event] = Mailbox(capacity, Overflow.DROP_OLDEST)
         self._dropped = 0
-        self._couriers = tuple(_Courier(channel, capacity, emit, random) for channel in channels)
+        self._emit = emit
+        self._wall = wall
+        self._zone = zone
+        self._ids = random or _random.SystemRandom()
+        self._rules = rules or Rules()
+        self._couriers = {
+            route.channel.name: Courier(
+                route.channel, least=route.least, capacity=capacity, emit=emit, random=random, wall=wall
+            )
+            for route in routes
+        }
+        self._styles = {route.channel.name: route.style for route in routes}
+        self._ping = ping
+        self._spool_file = spool
+        self._incidents: Incidents | None = None
+        self._outbox: list[tuple[str, Letter]] = []
+        """Letters by channel that are not in the spool yet."""
+        self._wanted: set[type[Event]] = set()
+        for style, events in ((Style.GUIDE, TOLD), (Style.INCIDENTS, TAKEN)):
+            self._wanted.update(events if self._in_style(style) else ())
+        self._look = trio.CancelScope()
+        """The wait for the next event."""
 
     @property
     def queued(self) -> dict[str, int]:
         """How many messages wait, by channel."""
-        return {courier.channel.name: courier.queued for courier in self._couriers}
+        return {name: courier.queued for name, courier in self._couriers.items()}
+
+    @property
+    def oldest(self) -> dict[str, float]:
+        """How many seconds the oldest of them has been waiting, by channel."""
+        return {name: courier.oldest for name, courier in self._couriers.items()}
+
+    @property
+    def quarantined(self) -> dict[str, bool]:
+        """Whether a channel refuses us as a whole, by channel."""
+        return {name: courier.quarantined for name, courier in self._couriers.items()}
+
+    @property
+    def muted(self) -> tuple[Window, ...]:
+        """The windows without alerts that are open."""
+        return self._incidents.muted if self._incidents is not None else ()
 
     def hook(self, event: Event) -> None:
         """Take note of an event, if it is one to tell: an :data:`~actors.events.EventHook`; never blocks."""
-        if type(event) in TOLD:
+        if type(event) in self._wanted:
             self._mailbox.tell(event)
+
+    def mute(self, subject: str, seconds: float) -> Window:
+        """Tell nothing about a feed, or the feeds of an exchange, for so long; returns the window.
+
+        Raises:
+            ValueError: there is no such feed, or no channel in style incidents.
+        """
+        if self._incidents is None:
+            raise ValueError("only channels in style incidents can be muted, and there is none")
+        if not self._incidents.knows(subject):
+            raise ValueError(f"there is no feed and no exchange named {subject!r}")
+        now = self._wall()
+        window = Window(subject, now, now + round(seconds * 1e9))
+        self._incidents.mute(window)
+        self._look.cancel()
+        return window
 
     async def run(self, *, task_status: Context = NO_CONTEXT) -> None:
         """Carry messages until cancelled, or until ``task_status.stopping`` is set and all are sent."""
         until_asked = trio.CancelScope()
-        async with trio.open_nursery() as nursery:
-            for courier in self._couriers:
+        async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+            spool = None
+            if self._spool_file is not None:
+                spool = await stack.enter_async_context(Spool(self._spool_file, self._cannot_keep))
+            await self._resume(spool)
+            for courier in self._couriers.values():
                 # entering a channel waits for no network; it may import and build an HTTP client, once, at the start
-                await nursery.start(courier.run)
+                await nursery.start(courier.run, spool)
             task_status.started()
             task_status.healthy()
             nursery.start_soon(_cancel_at, task_status.stopping, until_asked)
             with until_asked:
-                while True:
-                    self._pass_on(await self._mailbox.receive())
-            while len(self._mailbox):
-                self._pass_on(await self._mailbox.receive())
-            for courier in self._couriers:
+                async with trio.open_nursery() as working:
+                    if spool is not None:
+                        working.start_soon(self._show_life, spool)
+                    if self._ping is not None:
+                        working.start_soon(self._ping.run, self._emit)
+                    while True:
+                        await self._listen(spool)
+            await self._say_goodbye(spool)
+            for courier in self._couriers.values():
                 courier.finish()
 
-    def _pass_on(self, event: Event) -> None:
+    async def _resume(self, spool: Spool | None) -> None:
+        """Take up what an earlier process has left; an earlier incarnation's is still here."""
+        if self._incidents is not None or not self._couriers:
+            return
+        now, wall, unclean = trio.current_time(), self._wall(), None
+        if spool is not None:
+            for stored in await spool.load():
+                courier = self._couriers.get(stored.channel)
+                if courier is None:
+                    await spool.remove([stored.key])  # the channel is no longer configured
+                else:
+                    courier.take(Queued(stored.letter, stored.key))
+            seen = await spool.recall(_RUNNING)
+            if seen:
+                unclean = (now - max(wall - int(seen), 0) / 1e9, now)
+            await spool.remember(_RUNNING, str(wall))
+        if self._in_style(Style.INCIDENTS):
+            self._incidents = Incidents(self._rules, now, unclean)
+
+    async def _show_life(self, spool: Spool) -> None:
+        while True:
+            await trio.sleep(SIGN_OF_LIFE)
+            await spool.remember(_RUNNING, str(self._wall()))
+
+    async def _listen(self, spool: Spool | None) -> None:
+        """Wait for an event, or for something to be due, and post what is to be told."""
+        wake = self._incidents.wake if self._incidents is not None else float("inf")
+        with trio.CancelScope(deadline=wake) as self._look:
+            self._take(await self._mailbox.receive())
+        await self._catch_up(spool)
+
+    async def _catch_up(self, spool: Spool | None) -> None:
+        while len(self._mailbox):
+            self._take(await self._mailbox.receive())
+        if self._incidents is not None:
+            for report in self._incidents.step(trio.current_time(), self._wall()):
+                self._report(report)
+        await self._post(spool)
+
+    async def _say_goodbye(self, spool: Spool | None) -> None:
+        if spool is not None:
+            await spool.remember(_RUNNING, "")
+        await self._catch_up(spool)
+        if self._incidents is not None:
+            self._report(self._incidents.stop(trio.current_time()))
+        await self._post(spool)
+
+    def _take(self, event: Event) -> None:
         dropped = self._mailbox.dropped - self._dropped
         self._dropped += dropped
-        notification = guide(event)
-        for courier in self._couriers:
+        for courier in self._couriers.values():
             if dropped:
                 courier.lose(dropped, "dropped")
-            if notification is not None:
-                courier.take(notification)
+        if self._incidents is not None:
+            self._incidents.take(event)
+        if self._in_style(Style.GUIDE) and (notification := guide(event)) is not None:
+            self._notify(notification)
 
+    # -- writing and posting
 
-class _Courier:
-    """Carries the messages of one channel, in order, one at a time."""
+    def _in_style(self, *styles: Style) -> list[Courier]:
+        return [courier for name, courier in self._couriers.items() if self._styles[name] in styles]
 
-    def __init__(self, channel: Channel, capacity: int, emit: EventHook, random: random.Random | None) -> None:
-        self.channel = channel
-        self._emit = emit
-        self._random = random
-        self._queue: Mailbox[Notification] = Mailbox(capacity, Overflow.DROP_OLDEST)
-        self._pieces: deque[str] = deque()
-        """What is still to be sent of the present message."""
-        self._lost = 0
-        """Messages lost and not yet owned up to."""
-        self._owned_up = 0
-        """How many of them the present message tells of."""
-        self._strategy = ReconnectStrategy()
-        self._trouble: Way | None = None
-        """What is wrong at present, as far as it was told."""
-        self._ending = False
-        self._idle = trio.CancelScope()
-        """A wait that ends when we are asked to."""
+    def _notify(self, notification: Notification) -> None:
+        couriers = self._in_style(Style.GUIDE)
+        self._write(couriers, notification.severity, lambda channel: render(notification, channel.language))
 
-    @property
-    def queued(self) -> int:
-        return len(self._queue) + bool(self._pieces)
+    def _report(self, report: Report, *styles: Style) -> None:
+        now, wall = trio.current_time(), self._wall()
 
-    def take(self, notification: Notification) -> None:
-        dropped = self._queue.dropped
-        self._queue.tell(notification)
-        if self._queue.dropped > dropped:
-            self.lose(1, "dropped")
+        def moment(at: float) -> str:
+            return f"{local(wall + round((at - now) * 1e9), self._zone):%Y-%m-%d %H:%M:%S %Z}"
 
-    def lose(self, count: int, outcome: str) -> None:
-        self._lost += count
-        self._notified(outcome, count)
+        couriers = self._in_style(*(styles or (Style.INCIDENTS,)))
+        self._write(couriers, report.severity, lambda channel: tell(report, channel.language, moment, now))
 
-    def finish(self) -> None:
-        """End once everything taken so far is sent."""
-        self._ending = True
-        self._idle.cancel()
+    def _write(self, couriers: Iterable[Courier], severity: Severity, text: Callable[[Channel], str]) -> None:
+        made, mark = self._wall(), f"{self._ids.getrandbits(40):010x}"
+        for courier in couriers:
+            if not graver(courier.least, severity):
+                channel = courier.channel
+                self._outbox.append((channel.name, Letter(mark, severity, text(channel), made)))
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        self._ending = False
-        async with self.channel:
-            task_status.started()
-            while True:
-                if not self._pieces:
-                    notification = await self._next()
-                    if notification is None:
-                        return
-                    self._write(notification)
-                if not await self._deliver():
-                    return
+    async def _post(self, spool: Spool | None) -> None:
+        """Spool what is written, then give it to the couriers."""
+        while self._outbox:
+            batch = self._outbox.copy()
+            keys: Sequence[int] = [0] * len(batch)
+            if spool is not None:
+                # a letter that is in the spool under a key that nobody knows would be sent again at the next start
+                with trio.move_on_after(2 * DEADLINE, shield=True):
+                    keys = await spool.add(batch)
+            del self._outbox[: len(batch)]
+            for (name, letter), key in zip(batch, keys, strict=True):
+                self._couriers[name].take(Queued(letter, key))
 
-    async def _next(self) -> Notification | None:
-        if self._ending and not len(self._queue):
-            return None
-        with trio.CancelScope() as self._idle:
-            return await self._queue.receive()
-        return None
-
-    def _write(self, notification: Notification) -> None:
-        text = render(notification, self.channel.language)
-        self._owned_up = self._lost
-        if self._lost:
-            text = f"{text}\n{missed(self._lost, self.channel.language)}"
-        self._pieces.extend(self.channel.split(text))
-
-    async def _deliver(self) -> bool:
-        """Send the present message; False if the channel refuses us and we are asked to end."""
-        while self._pieces:
-            try:
-                await self.channel.send(self._pieces[0])
-            except ChannelError as error:
-                if not await self._wait(error):
-                    return False
-            except Undeliverable as error:
-                self._fail()
-                self._tell_trouble(str(error), Way.NOW, None)
-                return True
-            except Exception:
-                # a bug: the next incarnation must not stumble over the same text
-                self._fail()
-                raise
-            else:
-                self._pieces.popleft()
-                self._strategy.reset()
-                self._trouble = None
-        self._lost -= self._owned_up
-        self._notified("sent", 1)
-        return True
-
-    def _fail(self) -> None:
-        self._pieces.clear()
-        self.lose(1, "failed")
-
-    async def _wait(self, error: ChannelError) -> bool:
-        """Wait as the channel advises; False if that makes no sense because we are asked to end."""
-        way = error.advice.way
-        if way is Way.QUARANTINE:
-            delay = QUARANTINE_DELAY
-        elif way is Way.AFTER:
-            delay = error.advice.seconds
-        else:
-            delay = self._strategy.next_delay(self._random) or self._strategy.max_delay
-        self._tell_trouble(str(error), way, delay)
-        if way is not Way.QUARANTINE:
-            await trio.sleep(delay)
-        elif not self._ending:
-            with trio.move_on_after(delay) as self._idle:
-                await trio.sleep_forever()
-        return not (way is Way.QUARANTINE and self._ending)
-
-    def _tell_trouble(self, error: str, way: Way, delay: float | None) -> None:
-        # once for each spell of trouble, and again if it turns into one that a person has to mend
-        if self._trouble is None or (way is Way.QUARANTINE and self._trouble is not way):
-            self._emit(ChannelTrouble(at=trio.current_time(), channel=self.channel.name, error=error, delay=delay))
-            self._trouble = way
-
-    def _notified(self, outcome: str, count: int) -> None:
-        self._emit(Notified(at=trio.current_time(), channel=self.channel.name, outcome=outcome, count=count))
+    def _cannot_keep(self, why: str) -> None:
+        self._emit(ChannelTrouble(at=trio.current_time(), channel="spool", error=why, delay=None))
+        self._report(Storage(severity=Severity.PAGE, detail=why), *Style)
 
 
 async def _cancel_at(event: trio.Event, scope: trio.CancelScope) -> None:

@@ -8,7 +8,7 @@ def split(text: str, limit: int) -> list[str]:
     for line in text.split("\n"):
         for part in _chopped(line, limit):
             joined = f"{piece}\n{part}" if piece else part
-            if _units(joined) <= limit:
+            if units(joined) <= limit:
                 piece = joined
             else:
                 pieces.append(piece)
@@ -28,5 +28,6 @@ def _chopped(line: str, limit: int) -> list[str]:
     return [*parts, raw.decode("utf-16-le", "surrogatepass")]
 
 
-def _units(text: str) -> int:
+def units(text: str) -> int:
+    """The length of ``text`` in UTF-16 units, in which Telegram counts."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2

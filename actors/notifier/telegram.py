@@ -6,43 +6,36 @@ group, at most 4,096 characters a message, counted in UTF-16 units.
 """
 
 import json
-import logging
 import math
 import re
-import ssl
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import attrs
 import trio
 
 from actors.errors import BACKOFF, QUARANTINE, after, clean
-from actors.notifier.channel import ChannelError, Language, Undeliverable
-from actors.notifier.pieces import split
+from actors.notifier.channel import ChannelError, Keep, Language, Letter, Undeliverable
+from actors.notifier.pieces import split, units
 from actors.notifier.secret import Secret
-
-if TYPE_CHECKING:
-    import httpx2
+from actors.notifier.wire import CLOSE_TIMEOUT, Wire, checked_proxy, tls_context
 
 API = "https://api.telegram.org"
 
-_LIMIT = 4000
+LIMIT = 4000
 """UTF-16 units a message: a little below Telegram's 4,096."""
 _PER_CHAT = 1.0
 _GROUP_COUNT, _GROUP_SECONDS = 20, 60.0
-_IO_TIMEOUT = 10.0
-"""Seconds for each of connect, write and read."""
-_CALL_TIMEOUT = 25.0
-"""Seconds for a whole call, whatever drips in meanwhile."""
-_CLOSE_TIMEOUT = 2.0
-_MAX_ANSWER = 64 * 1024
+_IN_ALL = 25
 _UNSAID_WAIT = 60.0
 """Seconds to wait after a 429 that does not say how long."""
-_CLIENT_LOGGERS = ("httpx2", "httpcore2.connection", "httpcore2.http11", "httpcore2.proxy", "httpcore2.socks")
+_LONGEST_WAIT = 86_400.0
+"""Seconds of a wait that is believed of a note from before, should the wall clock have been set since."""
 
 
 @attrs.frozen
@@ -65,6 +58,33 @@ class Answer:
         return parameters.get(name) if isinstance(parameters, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - JSON
 
 
+@attrs.frozen
+class _Note:
+    """What the next process must know: times are nanoseconds UTC."""
+
+    calls: list[int] = attrs.field(factory=list[int])
+    not_before: int = 0
+    chat_id: int | str = 0
+    """As it was configured."""
+    moved: int = 0
+    """What it has become; 0 if it is what it was."""
+
+
+class Pace:
+    """At most 25 calls a second, by all the channels that share it; Telegram's own bound is about 30."""
+
+    def __init__(self) -> None:
+        self._booked: deque[float] = deque(maxlen=_IN_ALL)
+
+    def book(self, earliest: float) -> float:
+        """The time for a call that may be made at ``earliest``, and is then made."""
+        turn = max(earliest, trio.current_time())
+        if len(self._booked) == _IN_ALL:
+            turn = max(turn, self._booked[0] + 1.0)
+        self._booked.append(turn)
+        return turn
+
+
 class Telegram:
     """Sends plain text to one chat, at the pace that Telegram asks for.
 
@@ -79,6 +99,9 @@ class Telegram:
         base_url: Where the Bot API is; ``http://`` is accepted for loopback hosts only.
         ca_file: A PEM file of the certificate authorities to trust instead of the system's.
         proxy: ``http://``, ``https://`` or ``socks5://`` URL, with user and password if it needs them.
+        message_thread_id: The topic of a group in which to write.
+        pace: Shared by the channels of one bot.
+        wall: Nanoseconds UTC.
 
     Raises:
         ValueError: a malformed argument, or a ``ca_file`` that cannot be read; no secret is in the message.
@@ -94,23 +117,33 @@ class Telegram:
         base_url: str = API,
         ca_file: str | Path | None = None,
         proxy: Secret | None = None,
+        message_thread_id: int | None = None,
+        pace: Pace | None = None,
+        wall: Callable[[], int] = time.time_ns,
     ) -> None:
         self.name = name
         self.language = language
         self._token = _checked_token(token)
-        self._chat_id = _checked_chat(chat_id)
+        self._chat_id = self._given_chat = _checked_chat(chat_id)
         self._base_url = _checked_base(base_url)
-        self._tls = _context(ca_file)
-        self._proxy = _checked_proxy(proxy)
-        self._filter = _Redactor(self._key())
-        self._client: httpx2.AsyncClient | None = None
+        self._thread = message_thread_id
+        self._wire = Wire(
+            "Telegram",
+            f"{self._base_url}/bot***/sendMessage",
+            secrets=(self._key(),),
+            tls=tls_context(ca_file),
+            proxy=checked_proxy(proxy),
+        )
+        self._pace = pace or Pace()
+        self._wall = wall
+        self._keep: Keep | None = None
         self._answered: deque[float] = deque(maxlen=_GROUP_COUNT)
         """When the latest calls ended."""
         self._not_before = -math.inf
 
-    def split(self, text: str) -> Sequence[str]:
-        """``text`` in pieces of at most 4,000 UTF-16 units, cut at line ends where there are any."""
-        return split(text, _LIMIT)
+    def split(self, letter: Letter) -> Sequence[str]:
+        """The text in pieces of at most 4,000 UTF-16 units, cut at line ends where there are any."""
+        return split(letter.text, LIMIT)
 
     async def send(self, text: str) -> None:
         """Send one piece; waits for its turn first.
@@ -122,60 +155,68 @@ class Telegram:
             ChannelError: the network, Telegram or its limits do not allow it now, or it refuses token or chat.
             Undeliverable: Telegram will not have this text.
         """
-        fields: dict[str, object] = {"text": text, "link_preview_options": {"is_disabled": True}}
+        fields: dict[str, object] = {"text": text, "link_preview_options": {"is_disabled": True}, **_emphasis(text)}
         answer = await self._call(fields)
         moved = answer.parameter("migrate_to_chat_id")
         if answer.status == 400 and isinstance(moved, int) and not isinstance(moved, bool):
             self._chat_id = moved
+            await self._note()
             answer = await self._call(fields)
         if answer.status == 400 and not _no_such_chat(answer):
-            plain = "\n".join(clean(line, _LIMIT) for line in text.split("\n")).strip()
+            plain = "\n".join(clean(line, LIMIT) for line in text.split("\n")).strip()
             answer = await self._call({"text": plain}) if plain else answer
         self._judge(answer)
 
-    async def __aenter__(self) -> Self:
-        # the import and the first client take some 200 ms: now, rather than when the first alert is due
-        import httpx2
+    def resume(self, kept: str | None, keep: Keep) -> None:
+        """Go on at the pace, and in the chat, that the process before this one has left; see ``Remembering``."""
+        self._keep = keep
+        note = _noted(kept)
+        now, wall = trio.current_time(), self._wall()
+        if note.chat_id == self._chat_id and note.moved:
+            self._chat_id = note.moved
+        self._answered.extend(now - max((wall - at) / 1e9, 0.0) for at in note.calls)
+        if self._answered:
+            self._answered[-1] = now  # it may have arrived only now
+        self._not_before = now + min(max((note.not_before - wall) / 1e9, 0.0), _LONGEST_WAIT)
 
-        proxy = self._proxy
-        self._client = httpx2.AsyncClient(
-            verify=self._tls or True,
-            proxy=proxy.reveal() if proxy else None,
-            timeout=httpx2.Timeout(_IO_TIMEOUT),
-            headers={"Accept-Encoding": "identity", "User-Agent": "feedwarden"},
-            trust_env=False,
-            follow_redirects=False,
-        )
-        # a server may send the token back, in a Location header say, and the client logs headers at DEBUG
-        for logger in _CLIENT_LOGGERS:
-            logging.getLogger(logger).addFilter(self._filter)
+    async def __aenter__(self) -> Self:
+        await self._wire.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        client, self._client = self._client, None
-        try:
-            with trio.move_on_after(_CLOSE_TIMEOUT, shield=True):
-                if client is not None:
-                    await client.aclose()
-        finally:
-            for logger in _CLIENT_LOGGERS:
-                logging.getLogger(logger).removeFilter(self._filter)
+        with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+            await self._wire.__aexit__(kind, error, traceback)
 
     async def _call(self, fields: dict[str, object]) -> Answer:
-        await trio.sleep_until(max(self._not_before, self._turn()))
+        await trio.sleep_until(self._pace.book(max(self._not_before, self._turn())))
+        thread = {} if self._thread is None else {"message_thread_id": self._thread}
+        # noted before the call: should the process be killed in it, the next one knows that it was made
+        self._answered.append(trio.current_time())
+        await self._note()
         try:
-            answer = await self._post({"chat_id": self._chat_id, **fields})
+            answer = await self._post({"chat_id": self._chat_id, **thread, **fields})
         finally:
             # counted from the end of the call: however long it took to get there, the next one arrives later
-            self._answered.append(trio.current_time())
+            self._answered[-1] = trio.current_time()
         if answer.status == 429 or answer.parameter("retry_after") is not None:
             wait = _seconds(answer.parameter("retry_after"), answer.retry_after)
             # kept here too, so that a restart of the notifier does not break it
             self._not_before = trio.current_time() + wait
+            await self._note()
             raise ChannelError(f"Telegram asks to wait {wait:g} s", after(wait))
         return answer
+
+    async def _note(self) -> None:
+        """Keep what the next process must know: the pace so far, and where the chat has moved to."""
+        if self._keep is None:
+            return
+        now, wall = trio.current_time(), self._wall()
+        calls = [wall + round((at - now) * 1e9) for at in self._answered]
+        not_before = wall + round((self._not_before - now) * 1e9) if self._not_before > now else 0
+        moved = self._chat_id if isinstance(self._chat_id, int) and self._chat_id != self._given_chat else 0
+        await self._keep(json.dumps(attrs.asdict(_Note(calls, not_before, self._given_chat, moved))))
 
     def _turn(self) -> float:
         """The earliest time for the next call; a channel by name counts as a group."""
@@ -206,44 +247,16 @@ class Telegram:
         raise ChannelError(f"Telegram is out of order (HTTP {status}) {said}".rstrip(), BACKOFF)
 
     async def _post(self, fields: dict[str, object]) -> Answer:
-        """One HTTP request; the only place that touches the network."""
-        import httpx2
-
-        if self._client is None:
-            msg = "send() needs `async with` around it"
-            raise RuntimeError(msg)
-        trouble = ""
-        try:
-            with trio.fail_after(_CALL_TIMEOUT):
-                async with self._client.stream(
-                    "POST",
-                    f"{self._base_url}/bot***/sendMessage",
-                    # ASCII, so that even half a surrogate pair is a message that Telegram can refuse
-                    content=json.dumps(fields).encode("ascii"),
-                    headers={"Content-Type": "application/json"},
-                    extensions={"target": self._target()},
-                ) as response:
-                    wait = _number(response.headers.get("Retry-After"))
-                    return Answer(response.status_code, wait, await self._read(response))
-        except trio.TooSlowError:
-            trouble = f"no complete answer within {_CALL_TIMEOUT:g} s"
-        except (httpx2.HTTPError, OSError) as error:
-            trouble = clean(_in_words(error))
-        # outside of the except block: the client's frames hold the token and must not hang on to this exception
-        raise ChannelError(f"Telegram cannot be reached: {trouble}", BACKOFF)
-
-    async def _read(self, response: "httpx2.Response") -> dict[str, Any]:
-        body = bytearray()
-        async for chunk in response.aiter_raw():
-            # too long an answer is read to its end or the call's deadline, but not kept: left half-way, the client's
-            # nested generators would be closed by the garbage collector
-            body += chunk[: _MAX_ANSWER - len(body)]
+        """One call of the Bot API."""
+        # ASCII, so that even half a surrogate pair is a message that Telegram can refuse
+        reply = await self._wire.post(json.dumps(fields).encode("ascii"), self._target)
         try:
             # a server's own words may repeat the token
-            value = json.loads(body.replace(self._key().encode(), b"***"))
+            value = json.loads(reply.body.replace(self._key().encode(), b"***"))
         except (ValueError, RecursionError):
-            return {}
-        return value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType] - JSON
+            value = {}
+        body: dict[str, Any] = value if isinstance(value, dict) else {}  # pyright: ignore[reportUnknownVariableType] - JSON
+        return Answer(reply.status, reply.retry_after, body)
 
     def _target(self) -> bytes:
         return f"{urlsplit(self._base_url).path}/bot{self._token.reveal()}/sendMessage".encode("ascii")
@@ -252,18 +265,20 @@ class Telegram:
         return self._token.reveal().partition(":")[2]
 
 
-class _Redactor(logging.Filter):
-    """Takes the token out of the HTTP client's log records; put on its loggers while a channel lives."""
+def _noted(kept: str | None) -> _Note:
+    """The note of an earlier process; an empty one if there is none that can be read."""
+    try:
+        note = _Note(**json.loads(kept or "{}"))
+        return _Note([int(at) for at in note.calls], int(note.not_before), note.chat_id, int(note.moved))
+    except (ValueError, TypeError, RecursionError):
+        return _Note()
 
-    def __init__(self, key: str) -> None:
-        super().__init__()
-        self._key = key
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        text = record.getMessage()
-        if self._key in text:
-            record.msg, record.args = text.replace(self._key, "***"), None
-        return True
+def _emphasis(text: str) -> dict[str, object]:
+    """The first line in bold, where others follow: an entity, so that no character of a text needs escaping."""
+    first, more, _ = text.partition("\n")
+    entity = {"type": "bold", "offset": 0, "length": units(first)}
+    return {"entities": [entity]} if first.strip() and more else {}
 
 
 def _seconds(*candidates: Any) -> float:
@@ -273,22 +288,8 @@ def _seconds(*candidates: Any) -> float:
     return _UNSAID_WAIT
 
 
-def _number(text: str | None) -> float | None:
-    return float(text) if text and re.fullmatch(r"[0-9]{1,9}", text) else None
-
-
 def _no_such_chat(answer: Answer) -> bool:
     return "chat not found" in answer.description.lower()
-
-
-def _in_words(error: BaseException) -> str:
-    """The first words in the chain of causes: a failed TLS handshake has an empty text and the truth deep below."""
-    link: BaseException | None = error
-    while link is not None:
-        if str(link):
-            return str(link)
-        link = link.__cause__ or link.__context__
-    return type(error).__name__
 
 
 def _checked_token(token: Secret) -> Secret:
@@ -318,26 +319,3 @@ def _checked_base(base_url: str) -> str:
     if not host or not fine or odd:
         raise ValueError(f"base_url must look like {API} (http:// only for this machine), without user or query")
     return base_url.rstrip("/")
-
-
-def _checked_proxy(proxy: Secret | None) -> Secret | None:
-    if proxy is None:
-        return None
-    try:
-        parts = urlsplit(proxy.reveal())
-        fine = parts.scheme in ("http", "https", "socks5", "socks5h") and parts.hostname and (parts.port or 1)
-    except ValueError:
-        fine = False
-    if not fine:
-        raise ValueError("proxy must look like http://host:port or socks5://user:password@host:port")
-    return proxy
-
-
-def _context(ca_file: str | Path | None) -> ssl.SSLContext | None:
-    if ca_file is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:
-        # ssl.SSLError, for a file that holds no certificate, is an OSError too
-        raise ValueError(f"ca_file cannot be used: {ca_file}: {error}") from None

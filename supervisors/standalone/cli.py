@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TextIO
+from typing import Annotated, Literal
 
 import attrs
 import cyclopts
@@ -18,7 +18,9 @@ from actors.exchange import Exchange, Subscription
 from actors.exchanges import EXCHANGES, GENERIC, find
 from actors.items import Overflow
 from actors.transport import SystemNetwork
+from supervisors.standalone import alerting
 from supervisors.standalone.mistakes import BadInput
+from supervisors.standalone.saying import say as _say
 from supervisors.standalone.subscriptions import STDIN, subscriptions
 from supervisors.standalone.values import applied, assignment, at_url, checked, trusting
 
@@ -42,6 +44,10 @@ each command's --help says more.""",
     default_parameter=Parameter(negative=(), show_default=False),
     result_action="return_value",
 )
+
+
+app.command(alerting.mute)
+app.command(alerting.notify)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -217,7 +223,9 @@ def check(file: Path, /) -> int:
     from supervisors.standalone.config import load_config
 
     config = load_config(file)
-    _say(f"{file}: no mistake; feeds: {len(config.feeds)}, notification channels: {len(config.channels)}")
+    _say(f"{file}: no mistake; feeds: {len(config.feeds)}, notification channels: {len(config.alerts.routes)}")
+    for warning in config.alerts.warnings:
+        _say(f"{file}: {warning}", sys.stderr)
     return 0
 
 
@@ -337,17 +345,6 @@ def shielded(arguments: Sequence[str]) -> list[str]:
         STDIN if word == "-" and arguments[index - 1 : index] not in ([taken[0]], [taken[1]]) else word
         for index, word in enumerate(arguments)
     ]
-
-
-def _say(text: str, stream: TextIO | None = None) -> None:
-    out: TextIO | None = sys.stdout if stream is None else stream
-    if out is None:  # it was closed before we were started
-        return
-    try:
-        out.write(f"{text}\n")
-        out.flush()
-    except BrokenPipeError:  # the reader has seen enough; the interpreter must not try again at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
 def _keep_standard_descriptors() -> None:

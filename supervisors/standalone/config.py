@@ -1,12 +1,11 @@
 """The configuration: a TOML file in, feeds and notification channels out, or every mistake in it at once."""
 
 import os
-import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TextIO, TypeVar
+from typing import Any, Literal, TypeVar
 
 import attrs
 
@@ -14,9 +13,11 @@ from actors.events import EventHook
 from actors.exchange import PORTABLE_CHANNELS, Exchange, Subscription
 from actors.exchanges import GENERIC, find
 from actors.items import Overflow
-from actors.notifier import Channel, Console, Language, Notifier, Secret, Telegram
+from actors.notifier import Notifier
 from supervisors.feeds import FeedPlan
+from supervisors.standalone.alerts import Alerts, Out, read_alerts
 from supervisors.standalone.mistakes import BadInput, nearest
+from supervisors.standalone.secrets import Secrets
 from supervisors.standalone.values import SETTABLE, applied, at_url, checked, structure, trusting
 
 T = TypeVar("T")
@@ -45,16 +46,10 @@ _FEED: Schema = {
     "url": str,
     **_FOR_ALL,
 }
-_HOW: Schema = {"style": Literal["guide"], "language": Language}
-_TELEGRAM: Schema = {"token": str, "chat_id": int | str, "base_url": str, "ca_file": str, **_HOW}
 _WEB: Schema = {"port": int, "host": str}
 _MESSAGES: Schema = {"stdout": bool}
 
-_SECRET = re.compile(r"\$\{(env|file):([^{}]+)\}")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-Out = Callable[[str], object] | TextIO
-"""Where a console writes: a function that takes a line, or a stream."""
 
 
 @attrs.frozen
@@ -70,10 +65,12 @@ class Config:
     """What a file says, checked; :func:`~supervisors.open_feeds` takes it."""
 
     feeds: Sequence[FeedPlan]
-    channels: Sequence[Callable[[Out], Channel]] = ()
-    """Make the notification channels; the argument is where a console writes."""
+    alerts: Alerts = attrs.field(factory=Alerts)
+    """Who is told what."""
     console: Out | None = None
     """Where console channels write; None: standard error."""
+    spool: Path | None = None
+    """The file that keeps alerts until they have arrived; None keeps them in memory only."""
     web: Web | None = None
     state_dir: Path | None = None
     messages: bool = False
@@ -81,9 +78,17 @@ class Config:
 
     def notifier(self, emit: EventHook) -> Notifier | None:
         """A notifier with the configured channels, or None if there are none."""
-        if not self.channels:
+        alerts, out = self.alerts, self.console or sys.stderr
+        if not alerts.routes:
             return None
-        return Notifier([make(self.console or sys.stderr) for make in self.channels], emit=emit)
+        return Notifier(
+            [make(out) for make in alerts.routes],
+            emit=emit,
+            rules=alerts.rules,
+            ping=alerts.ping,
+            zone=alerts.zone,
+            spool=self.spool,
+        )
 
 
 def load_config(path: str | os.PathLike[str], *, environment: Mapping[str, str] = os.environ) -> Config:
@@ -125,6 +130,8 @@ class _Reader:
         self.mistakes: list[str] = []
         self._folder = path.parent
         self._environment = environment
+        # what the reader of [notify] borrows
+        self.table, self.attempt, self.path = self._table, self._try, self._path
 
     def config(self, document: dict[str, Any]) -> Config:
         top = self._table(document, _TOP, "")
@@ -134,7 +141,9 @@ class _Reader:
         feeds = [self._feed(name, table, defaults) for name, table in self._tables(top.get("feed", {}), "feed.")]
         return Config(
             feeds=[feed for feed in feeds if feed is not None],
-            channels=self._channels(top.get("notify", {})),
+            alerts=self._alerts(
+                top.get("notify", {}), {each.name: each.exchange.code for each in feeds if each is not None}
+            ),
             web=self._web(top["web"]) if "web" in top else None,
             state_dir=self._path(top["state_dir"]) if "state_dir" in top else None,
             messages=self._table(top.get("messages", {}), _MESSAGES, "messages.").get("stdout", False),
@@ -195,33 +204,8 @@ class _Reader:
 
     # -- the rest
 
-    def _channels(self, notify: dict[str, Any]) -> list[Callable[[Out], Channel]]:
-        makers = {"telegram": self._telegram, "console": self._console}
-        made: dict[str, Callable[[Out], Channel] | None] = {}
-        for kind, tables in self._tables(notify, "notify."):
-            if kind not in makers:
-                self.mistakes.append(f"notify.{kind}: unknown kind of channel{nearest(kind, makers)}")
-                continue
-            for name, table in self._tables(tables, f"notify.{kind}."):
-                if name in made:
-                    self.mistakes.append(f"notify.{kind}.{name}: there is another channel named {name!r}")
-                made[name] = makers[kind](name, table, f"notify.{kind}.{name}.")
-        return [make for make in made.values() if make is not None]
-
-    def _telegram(self, name: str, raw: dict[str, Any], place: str) -> Callable[[Out], Channel] | None:
-        table = self._table(raw, _TELEGRAM, place, required=("token", "chat_id"))
-        token = self._secret(table["token"], f"{place}token") if "token" in table else None
-        table.pop("style", None)
-        if "ca_file" in table:
-            table["ca_file"] = self._path(table["ca_file"])
-        if token is None or "chat_id" not in table:
-            return None
-        channel = self._try(place[:-1], Telegram, **{**table, "token": token, "name": name})
-        return None if channel is None else lambda _out: channel
-
-    def _console(self, name: str, raw: dict[str, Any], place: str) -> Callable[[Out], Channel]:
-        language = self._table(raw, _HOW, place).get("language", Language.KO)
-        return lambda out: Console(out, name=name, language=language)
+    def _alerts(self, notify: dict[str, Any], feeds: dict[str, str]) -> Alerts:
+        return read_alerts(notify, self, Secrets(self._environment, self._path), feeds)
 
     def _web(self, raw: dict[str, Any]) -> Web | None:
         table = self._table(raw, _WEB, "web.", required=("port",))
@@ -230,24 +214,6 @@ class _Reader:
         if table.get("host", _LOOPBACK[0]) not in _LOOPBACK:
             self.mistakes.append(f"web.host: the page is served on loopback only, as {' or '.join(_LOOPBACK)}")
         return Web(**table) if "port" in table else None
-
-    def _secret(self, text: str, place: str) -> Secret | None:
-        written = _SECRET.fullmatch(text)
-        if written is None:
-            self.mistakes.append(f'{place}: must not stand in the file; write "${{env:NAME}}" or "${{file:PATH}}"')
-            return None
-        kind, name = written.groups()
-        if kind == "env":
-            if name in self._environment:
-                return Secret(self._environment[name])
-            self.mistakes.append(f"{place}: environment variable {name} is not set")
-            return None
-        try:
-            return Secret(self._path(name).read_text(encoding="utf-8").strip())
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            self.mistakes.append(f"{place}: {name} cannot be read: {why}")
-            return None
 
     def _path(self, text: str) -> Path:
         return self._folder / Path(text).expanduser()

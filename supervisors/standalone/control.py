@@ -29,8 +29,8 @@ MAX_PATH = 107
 """Bytes of a socket's path (unix(7): sun_path)."""
 MAX_CALLERS = 16
 
-Answers = Mapping[str, Callable[[], dict[str, Any]]]
-"""The commands that are answered."""
+Answers = Mapping[str, Callable[..., dict[str, Any]]]
+"""The commands that are answered; whatever else stands in a question is given by name."""
 
 
 def state_dir(option: Path | None, configured: Path | None, environment: Mapping[str, str]) -> Path:
@@ -134,7 +134,7 @@ class NotRunning(Exception):
     """No process answers in that state directory."""
 
 
-async def ask(folder: Path, command: str) -> dict[str, Any]:
+async def ask(folder: Path, command: str, **arguments: Any) -> dict[str, Any]:
     """What the process with that state directory answers to ``command``; raises NotRunning."""
     path = folder / SOCKET
     try:
@@ -142,7 +142,7 @@ async def ask(folder: Path, command: str) -> dict[str, Any]:
             with _reachable(folder) as short:
                 stream = await trio.open_unix_socket(short)
             async with stream:
-                await stream.send_all(line({"command": command}))
+                await stream.send_all(line({"command": command, **arguments}))
                 answer = await _line(stream, MAX_ANSWER)
     except (OSError, trio.BrokenResourceError):
         raise NotRunning(f"no feedwarden runs with the state directory {folder}") from None
@@ -169,9 +169,9 @@ async def _serve(answers: Answers, callers: trio.CapacityLimiter, stream: trio.S
 
 def _answer(answers: Answers, question: bytes) -> dict[str, Any]:
     try:
-        command = json.loads(question)["command"]
-        return answers[command]()
-    except (ValueError, TypeError, LookupError, RecursionError):
+        arguments = json.loads(question)
+        return answers[arguments.pop("command")](**arguments)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return {"error": f'ask like {{"command": "{next(iter(answers))}"}}; there are: {", ".join(answers)}'}
 
 

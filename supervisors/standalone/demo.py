@@ -13,9 +13,10 @@ from actors.chaos import BinanceVenue, BithumbVenue, Fault, SimulatedExchange, U
 from actors.chaos.tls import Authority
 from actors.exchange import Exchange, Limits, Rate, Subscription
 from actors.exchanges import BINANCE, BITHUMB, UPBIT
-from actors.notifier import Console
+from actors.notifier import Console, Route
 from actors.transport import SystemNetwork
 from supervisors.feeds import FeedPlan
+from supervisors.standalone.alerts import Alerts
 from supervisors.standalone.config import Config
 from supervisors.standalone.mistakes import BadInput
 
@@ -62,7 +63,7 @@ async def demo() -> AsyncGenerator[Config]:
             subscriptions = (Subscription("trade", (code,)), Subscription("book", (code,)))
             exchange = _simulated(profile, server.port, venue.path)
             feeds.append(FeedPlan(name=exchange.code, exchange=exchange, subscriptions=subscriptions, network=network))
-        yield Config(feeds=feeds, channels=[Console])
+        yield Config(feeds=feeds, alerts=Alerts(routes=[lambda out: Route(Console(out))]))
         nursery.cancel_scope.cancel("the demo has ended")
 
 

@@ -110,6 +110,8 @@ def status(document: Mapping[str, Any]) -> str:
     head = f"feedwarden {document.get('version')}, pid {document.get('pid')}, up {document.get('uptime_seconds'):g} s"
     if document.get("demo"):
         head += "\nDEMO: simulated exchanges, no real data"
+    for window in document.get("muted", []):
+        head += f"\nmuted: {clean(window['subject'])} until {window['until']}"
     rows = [
         (
             feed["feed"],

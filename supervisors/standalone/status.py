@@ -74,6 +74,12 @@ class Status:
             "live": all(feed["state"] == LinkState.LIVE for feed in feeds),
             "feeds": feeds,
             "notifications_queued": {} if notifier is None else notifier.queued,
+            "muted": []
+            if notifier is None
+            else [
+                {"subject": window.subject, "since": iso(window.begins), "until": iso(window.ends)}
+                for window in notifier.muted
+            ],
         }
 
 

@@ -17,11 +17,14 @@ from supervisors.standalone.demo import NOTICE, demo
 from supervisors.standalone.lines import Lines
 from supervisors.standalone.logs import Journal
 from supervisors.standalone.mistakes import BadInput
+from supervisors.standalone.mute import muting
 from supervisors.standalone.process import BoundedStop, obey_signals
 from supervisors.standalone.sinks import Sink
 from supervisors.standalone.status import Page, Status
 from supervisors.standalone.table import SHOW_CURSOR, LiveTable, is_terminal
 
+SPOOL = "alerts.sqlite3"
+"""The file in the state directory that keeps alerts until they have arrived."""
 FLUSH = 1.0
 """Seconds in which standard output and error may take what is still to be said at the end."""
 ALL_GAVE_UP = 1
@@ -87,14 +90,20 @@ class _Runner:
 
     async def _keep(self, config: Config, control: Control, page: Page | None, stopping: BoundedStop) -> None:
         log = self.journal.log
-        config = attrs.evolve(config, console=self.journal.alert)
+        config = attrs.evolve(config, console=self.journal.alert, spool=self._spool())
         async with open_feeds(config, on_event=self.journal.hook) as feeds:
             stopping.running = feeds.running
             self.journal.stats = {feed.name: feed.stats for feed in feeds}
+            for warning in config.alerts.warnings:
+                log.warning(warning)
             log.info("started", feeds=len(feeds), control=str(control.path), **({"page": page.url} if page else {}))
             await self._serve(config, feeds, control, page, stopping)
             log.info("stopping")
         log.info("stopped")
+
+    def _spool(self) -> Path | None:
+        """Where alerts are kept; those of the demo are worth no disk."""
+        return None if self.plan.config is None else self.plan.state_dir / SPOOL
 
     async def _serve(
         self, config: Config, feeds: Feeds, control: Control, page: Page | None, stopping: BoundedStop
@@ -103,7 +112,7 @@ class _Runner:
         status = Status(feeds, demo=self.plan.config is None)
         feeds.metrics.demo = status.demo
         async with trio.open_nursery() as nursery:
-            await nursery.start(control.run, {"status": status.document})
+            await nursery.start(control.run, {"status": status.document, **muting(feeds)})
             if page is not None:
                 await nursery.start(page.run, status)
             for feed in feeds:

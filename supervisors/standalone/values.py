@@ -8,6 +8,7 @@ import enum
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
@@ -201,6 +202,14 @@ def _member(value: Any, kind: type[enum.Enum]) -> enum.Enum:
     raise ValueError(f"expected one of {', '.join(str(member.value) for member in kind)}")
 
 
+def _moment(value: Any, _kind: Any) -> datetime:
+    if not isinstance(value, datetime):
+        raise TypeError(
+            f"expected a date with a time and its offset, like 2026-12-01T02:00:00+09:00, got {_word(value)}"
+        )
+    return value
+
+
 def _literal(value: Any, kind: Any) -> Any:
     if value not in get_args(kind):
         raise ValueError(f"expected one of {', '.join(map(str, get_args(kind)))}")
@@ -231,6 +240,7 @@ def _strict() -> Converter:
     hook(lambda kind: isinstance(kind, type) and issubclass(kind, enum.Enum), _member)
     hook(lambda kind: kind == Mapping[int, Advice], _close_codes)
     hook(lambda kind: get_origin(kind) is Literal, _literal)
+    hook(lambda kind: kind is datetime, _moment)
     hook(lambda kind: kind == int | str, lambda value, _kind: value if type(value) is int else _checked(value, str))
     # a heartbeat's payload: only code can give a function
     hook(lambda kind: kind == str | Callable[[int], str], lambda value, _kind: _checked(value, str))
