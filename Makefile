@@ -9,7 +9,7 @@ DEV := $(VENV)/dev.stamp
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: run test slow lint types docs bench clean help
+.PHONY: run test slow chaos lint types docs bench clean help
 
 run: $(RUN) ## keep the demo's feeds alive: make run ARGS="--for 20"
 	@$(BIN)/feedwarden run $(ARGS)
@@ -20,6 +20,9 @@ test: lint types ## lint, types, import contracts and every test under 5 s, with
 # exit code 5 is pytest's "nothing was collected": said aloud, and no failure
 slow: $(DEV) ## the tests of 5 s of real time or more
 	@$(BIN)/pytest -n 4 -m slow $(ARGS) || { code=$$?; test $$code -eq 5 && echo "no test is marked slow"; }
+
+chaos: $(DEV) ## a feed-year of simulations, or as long as told: make chaos ARGS="--hours 10"
+	@$(BIN)/feedwarden chaos $(or $(ARGS),--hours 4380 --feeds 2 --seed 1)
 
 lint: $(DEV) ## ruff, flake8-async and the import contracts
 	$(BIN)/ruff check .

@@ -65,7 +65,10 @@ def test_wheel_metadata_names_script_licence_and_extras(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         metadata = archive.read(f"{NAME}.dist-info/METADATA").decode()
         scripts = archive.read(f"{NAME}.dist-info/entry_points.txt").decode()
-    assert scripts.split() == ["[console_scripts]", "feedwarden", "=", "supervisors.standalone.__main__:main"]
+    assert scripts.split() == [
+        *("[console_scripts]", "feedwarden", "=", "supervisors.standalone.__main__:main"),
+        *("[pytest11]", "actors.chaos.pytest_plugin", "=", "actors.chaos.pytest_plugin"),
+    ]
     for line in ("Requires-Python: >=3.11", "License-Expression: MIT", "Provides-Extra: standalone"):
         assert line in metadata.splitlines()
 

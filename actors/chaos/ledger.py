@@ -100,6 +100,8 @@ class Ledger:
         """How many entries of each kind were ever written, forgotten ones included."""
         self.most_open = 0
         """The most connections that were open (accepted and not closed) at the same time."""
+        self.hook: Callable[[Entry], object] = lambda entry: None
+        """Called with each entry as it is written, forgotten ones included."""
         self._entries: deque[Entry] = deque(maxlen=keep)
         self._wall = wall
 
@@ -146,6 +148,7 @@ class Ledger:
             number=number,
         )
         self._entries.append(entry)
+        self.hook(entry)
         self.counts[what] += 1
         if what is What.ACCEPTED:
             self.most_open = max(self.most_open, self.open)

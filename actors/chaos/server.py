@@ -146,8 +146,10 @@ class Server:
         """Whether connects are refused now."""
         return trio.current_time() < self._shut_until
 
-    def attach(self, stream: trio.abc.Stream) -> None:
+    def attach(self, stream: trio.abc.Stream) -> int:
         """Serve one more stream beside the others, without TLS; the server must be running.
+
+        Returns the connection's number.
 
         Raises:
             ConnectionRefusedError: :meth:`refuse` is in force. The stream is the caller's to close.
@@ -157,13 +159,21 @@ class Server:
         if self.refusing:
             self.ledger.write(What.REFUSED)
             raise ConnectionRefusedError(errno.ECONNREFUSED, "connect refused by a fault")
-        self._nursery.start_soon(self.serve_stream, stream)
+        link = self._accepted(stream)
+        self._nursery.start_soon(self._serve_link, link, stream)
+        return link.number
 
     async def serve_stream(self, stream: trio.abc.Stream) -> None:
         """Serve one stream until it ends, without TLS. It is closed at the end."""
+        await self._serve_link(self._accepted(stream), stream)
+
+    def _accepted(self, stream: trio.abc.Stream) -> Link:
         link = Link(self.ledger.counts[What.ACCEPTED] + 1, stream, self.ledger, Conduct())
         self._links[link.number] = link
         self.ledger.write(What.ACCEPTED, link.number)
+        return link
+
+    async def _serve_link(self, link: Link, stream: trio.abc.Stream) -> None:
         try:
             with link.scope:
                 await self._serve(link)

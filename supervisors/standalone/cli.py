@@ -265,6 +265,41 @@ def status(*, json: bool = False, state_dir: Path | None = None) -> int:
 
 
 @app.command
+def chaos(*, seed: int = 1, plan: Path | None = None, hours: float = 1.0, feeds: int = 2) -> int:
+    """Simulate feeds under faults on a virtual clock, check the invariants, and show what was survived.
+
+    An example:
+
+        feedwarden chaos --seed 7 --hours 2 --feeds 3
+
+    Exit codes:
+
+        0  no invariant was broken
+        1  one was: the seed, the smallest plan found and the last events are printed
+        2  bad input
+
+    Parameters
+    ----------
+    seed:
+        Draws the plan; later runs take the seeds after it.
+    plan:
+        A plan as JSON, instead of one drawn from a seed.
+    hours:
+        Virtual hours of each feed.
+    feeds:
+        Feeds at one time.
+    """
+    from supervisors.standalone import chaos as simulations
+
+    wanted = int(_positive("--feeds", feeds, 0))
+    plans = simulations.drawn(seed, _positive("--hours", hours, 0), wanted)
+    code, lines = simulations.report(iter([simulations.read_plan(plan)]) if plan is not None else plans)
+    for line in lines:
+        _say(line)
+    return code
+
+
+@app.command
 def exchanges(id_: Annotated[str | None, Parameter(name="ID")] = None, /, *, json: bool = False) -> int:
     """List the exchanges, or all that is known of one: channels, spelling, heartbeats, clocks and limits with sources.
 

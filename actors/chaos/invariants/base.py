@@ -1,0 +1,39 @@
+"""What every checker knows of the run that it judges."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from actors.chaos.plans import Plan
+from actors.exchange import Exchange
+
+TURN = 1e-6
+"""Seconds that rounding may cost."""
+
+
+@attrs.frozen(kw_only=True)
+class Scene:
+    """The run."""
+
+    plan: Plan
+    exchanges: Mapping[str, Exchange]
+    """By feed."""
+    buffer: int
+    """Messages that a feed keeps for its consumer."""
+    secret: str
+    """A text that stands in every URL, and may stand in nothing that is told."""
+
+
+class Invariant:
+    """A checker of one invariant; subclasses set ``name`` and ``hears`` and override :meth:`take`."""
+
+    name: str = ""
+    hears: Sequence[type[Any]] = ()
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+
+    def take(self, record: Any) -> str | None:
+        """Judge a record; what is wrong in words, or None."""
+        raise NotImplementedError

@@ -1,0 +1,380 @@
+"""I1 to I7, I16, I19 and I24: sockets, dials, silences, losses and buffers."""
+
+from collections import defaultdict, deque
+from typing import Any
+
+from actors.chaos.history import Dialled, Hung, Injected, Noted, Phase, Standing, Taken
+from actors.chaos.invariants.base import TURN, Invariant
+from actors.chaos.ledger import Role, What
+from actors.errors import Reason
+from actors.events import ChildStarted, Connected, Failed, LinkState, Live, Reconnecting, RestartScheduled, StateChanged
+from actors.items import Batch, Down, Gap
+
+QUARANTINE = 300.0
+"""Seconds between two attempts of a feed that retrying alone does not help."""
+RECOVERY = 480.0
+"""Seconds after the heal by which the slowest feed is live: quarantine 300, backoff 60, open 20, and a dead link that
+has yet to be noticed, 100."""
+
+
+class OneSocket(Invariant):
+    """I1: a feed has at most one open connection. Legs do not exist yet, so no overlap is allowed for."""
+
+    name = "I1"
+    hears = (Dialled, Hung)
+
+    def __init__(self, scene: Any) -> None:
+        super().__init__(scene)
+        self._open: defaultdict[str, set[int]] = defaultdict(set)
+
+    def take(self, record: Dialled | Hung) -> str | None:
+        """Count what the network has opened and closed."""
+        mine = self._open[record.feed]
+        if isinstance(record, Hung):
+            mine.discard(record.connection)
+        elif record.connection:
+            mine.add(record.connection)
+        return f"{record.feed} has {len(mine)} connections open" if len(mine) > 1 else None
+
+
+class ComesBack(Invariant):
+    """I2: what was scheduled is started when it is due, within a second."""
+
+    name = "I2"
+    hears = (RestartScheduled, ChildStarted, Standing, Phase)
+
+    def __init__(self, scene: Any) -> None:
+        super().__init__(scene)
+        self._due: dict[tuple[str, str], float] = {}
+        self._stopping = False
+
+    def take(self, record: Any) -> str | None:
+        """Keep the due times, and look at them whenever something happens."""
+        match record:
+            case Phase():
+                self._stopping = record.name in ("stop", "end")
+            case RestartScheduled():
+                self._due[record.supervisor, record.child] = record.at + record.delay
+            case ChildStarted():
+                self._due.pop((record.supervisor, record.child), None)
+            case _:
+                pass
+        late = [child for child, due in self._due.items() if record.at > due + 1.0 and not self._stopping]
+        return f"{late[0]} was due at {self._due[late[0]]:.3f} and has not been started" if late else None
+
+
+class NotTooEarly(Invariant):
+    """I3: no dial comes before its backoff has passed, nor to a host before the time that it has asked for."""
+
+    name = "I3"
+    hears = (RestartScheduled, Dialled, Injected, Failed, Noted)
+
+    def __init__(self, scene: Any) -> None:
+        super().__init__(scene)
+        self._due: dict[str, float] = {}
+        self._asked: dict[str, float] = {}
+        self._shut: dict[str, float] = {}
+        self._feeds = {exchange.host: name for name, exchange in scene.exchanges.items()}
+
+    def take(self, record: Any) -> str | None:
+        """What the plan has told the exchange to ask for is the oracle, not what the product read."""
+        match record:
+            case RestartScheduled(child="connector"):
+                self._due[record.supervisor] = record.at + record.delay
+            case Injected(kind="reject"):
+                self._asked[record.target.partition(":")[2]] = float(record.args.get("retry_after") or 0)
+            case Failed(connected=False, reason=Reason.HTTP_429 | Reason.HTTP_BANNED):
+                host = record.origin.host
+                self._shut[host] = max(self._shut.get(host, 0.0), record.at + self._asked.get(host, 0.0))
+            case Dialled(connection=0):
+                earliest = max(self._due.get(record.feed, 0.0), self._shut.get(record.host, 0.0))
+                if record.at < earliest - TURN:
+                    return f"{record.feed} dialled at {record.at:.3f}, before {earliest:.3f}"
+            case _:
+                pass
+        return None
+
+
+class DeadLinks(Invariant):
+    """I4: a silent link is noticed within the exchange's bound, and no link that is alive is called dead."""
+
+    name = "I4"
+    hears = (Standing, Failed, Injected, Taken)
+
+    def __init__(self, scene: Any) -> None:
+        super().__init__(scene)
+        self._fresh: dict[str, float] = {}
+        self._disturbed = -1e9
+        self._pauses: dict[str, float] = {}
+
+    def take(self, record: Any) -> str | None:
+        """Silence is measured at the network, life at the consumer."""
+        match record:
+            case Injected():
+                self._disturbed = max(self._disturbed, record.at + float(record.args.get("seconds", 86_400.0)))
+            case Taken(item=Batch()):
+                self._fresh[record.feed] = record.at
+            case Standing(state=LinkState.CONNECTED | LinkState.LIVE):
+                exchange = self.scene.exchanges[record.feed]
+                bound = exchange.link_timeout + exchange.close_timeout + 11.0
+                if record.silent_for > bound:
+                    return f"{record.feed} has heard nothing for {record.silent_for:.1f} s and keeps the link"
+            case Failed(reason=Reason.PING_TIMEOUT | Reason.LINK_TIMEOUT | Reason.MESSAGE_TIMEOUT):
+                feed, exchange = record.origin.feed, self.scene.exchanges[record.origin.feed]
+                age = record.at - self._fresh.get(feed, -1e9)
+                least = {Reason.LINK_TIMEOUT: exchange.link_timeout, Reason.MESSAGE_TIMEOUT: exchange.message_timeout}
+                if record.at > self._disturbed + 200 or age < least.get(record.reason, 0.0) - 1:
+                    return f"{feed}: {record.reason.value}, but the link was alive ({age:.1f} s ago)"
+            case _:
+                pass
+        return None
+
+
+class NothingLost(Invariant):
+    """I5: every message is delivered once a session or lies behind a gap, and every gap has a cause.
+
+    A message is known by its bytes, which the ledger numbers. Where a number is missing between two messages that the
+    consumer took one after the other, a gap must stand between them – unless it was the exchange that kept it back on a
+    link that held, which nobody can see from here.
+    """
+
+    name = "I5"
+    hears = (Noted, Taken, Dialled, Connected)
+    KEPT = 4_000
+
+    def __init__(self, scene: Any) -> None:
+        super().__init__(scene)
+        self._numbers: defaultdict[str, dict[str | bytes, int]] = defaultdict(dict)
+        self._last: dict[str, tuple[int, int]] = {}
+        self._gap: dict[str, bool] = {}
+        self._down: dict[str, bool] = {}
+        self._dialled: dict[str, int] = {}
+        self._connection: dict[tuple[str, int], int] = {}
+        self._kept_back: defaultdict[tuple[str, int], deque[int]] = defaultdict(lambda: deque(maxlen=self.KEPT))
+
+    def take(self, record: Any) -> str | None:
+        """Remember what was produced; compare what was taken with it."""
+        if isinstance(record, Dialled):
+            self._dialled[record.feed] = record.connection
+            return None
+        if isinstance(record, Connected):
+            feed = record.origin.feed
+            self._connection[feed, record.session] = self._dialled[feed]
+            return None
+        if isinstance(record, Noted):
+            entry = record.entry
+            if entry.role is Role.DATA and entry.number:
+                if entry.what is What.LOST:
+                    self._kept_back[record.host, entry.connection].append(entry.number)
+                known = self._numbers[record.host]
+                known[entry.data] = entry.number
+                if len(known) > self.KEPT:
+                    del known[next(iter(known))]
+            return None
+        match record.item:
+            case Gap():
+                if not self._down.get(record.feed) and record.item.reason is not Reason.OVERFLOW:
+                    return f"{record.feed}: a gap without an interruption"
+                self._gap[record.feed], self._down[record.feed] = True, False
+            case Down():
+                self._down[record.feed] = True
+            case Batch():
+                return self._batch(record.feed, record.item)
+            case _:
+                pass
+        return None
+
+    def _batch(self, feed: str, batch: Batch) -> str | None:
+        known = self._numbers[self.scene.exchanges[feed].host]
+        for frame in batch.frames:
+            if (number := known.get(frame)) is None:
+                continue  # a snapshot
+            session, last = self._last.get(feed, (batch.session, number - 1))
+            gap = self._gap.pop(feed, False)
+            self._last[feed] = batch.session, number
+            if number <= last and session == batch.session:
+                return f"{feed}: number {number} after {last} in session {session}"
+            if number > last + 1 and not gap and not self._was_kept_back(feed, batch.session, range(last + 1, number)):
+                return f"{feed}: {number - last - 1} messages are missing before number {number}, and no gap says so"
+        return None
+
+    def _was_kept_back(self, feed: str, session: int, numbers: range) -> bool:
+        kept_back = self._kept_back[self.scene.exchanges[feed].host, self._connection[feed, session]]
+        return set(numbers) <= set(kept_back)
+
+
+class InOrder(Invariant):
+    """I6: a consumer gets ``Down`` once, its ``Gap`` before the first message after it, and sessions in order."""
+
+    name = "I6"
+    hears = (Taken,)
+
+    def __init__(self, scene: Any) -> None:
+        super().__init__(scene)
+        self._down: dict[str, bool] = {}
+        self._session: dict[str, int] = {}
+
+    def take(self, record: Taken) -> str | None:
+        """The grammar of what is yielded."""
+        feed, item = record.feed, record.item
+        down = self._down.get(feed, False)
+        self._down[feed] = isinstance(item, Down)
+        match item:
+            case Down() if down:
+                return f"{feed}: down twice"
+            case Batch() if down:
+                return f"{feed}: a message after a Down, without a Gap"
+            case Batch() if item.session < self._session.get(feed, 0):
+                return f"{feed}: session {item.session} after {self._session[feed]}"
+            case Batch():
+                self._session[feed] = item.session
+            case _:
+                pass
+        return None
+
+
+class Bounded(Invariant):
+    """I7: a feed's buffer keeps its bound, and its consumer, however slow, delays the reader by a second at most."""
+
+    name = "I7"
+    hears = (Standing,)
+
+    def take(self, record: Standing) -> str | None:
+        """Look at buffer and socket."""
+        if record.depth > self.scene.buffer:
+            return f"{record.feed} keeps {record.depth} messages, its bound is {self.scene.buffer}"
+        if record.unread_for > 1.0 and record.state in (LinkState.CONNECTED, LinkState.LIVE):
+            return f"{record.feed} has left bytes unread for {record.unread_for:.1f} s"
+        return None
+
+
+class Recovers(Invariant):
+    """I16: after the heal every feed is live within 110 s of the attempt that was due."""
+
+    name = "I16"
+    hears = (Phase, StateChanged, RestartScheduled, Standing)
+
+    def __init__(self, scene: Any) -> None:
+        super().__init__(scene)
+        self._live: set[str] = set()
+        self._due: dict[str, float] = {}
+        self._limits: dict[str, float] = {}
+
+    def take(self, record: Any) -> str | None:
+        """A limit a feed, from the heal on."""
+        match record:
+            case StateChanged(state=LinkState.LIVE):
+                self._live.add(record.origin.feed)
+                self._limits.pop(record.origin.feed, None)
+            case StateChanged():
+                self._live.discard(record.origin.feed)
+            case RestartScheduled():
+                name = record.child if record.supervisor == "feeds" else record.supervisor
+                self._due[name] = record.at + record.delay
+            case Phase(name="heal"):
+                for feed, exchange in self.scene.exchanges.items():
+                    if feed not in self._live:
+                        noticed = record.at + exchange.link_timeout + exchange.message_timeout
+                        due = min(self._due.get(feed, 0.0), record.at + QUARANTINE)
+                        self._limits[feed] = max(noticed, due) + 110.0
+            case Phase(name="stop"):
+                self._limits.clear()
+            case _:
+                pass
+        late = [feed for feed, limit in self._limits.items() if record.at > limit]
+        return f"{late[0]} is still not live at {record.at:.0f}" if late else None
+
+
+class NoLeak(Invariant):
+    """I19: once all has stopped no connection is open. Tasks cannot outlive the run, and descriptors there are none."""
+
+    name = "I19"
+    hears = (Standing, Phase)
+
+    def __init__(self, scene: Any) -> None:
+        super().__init__(scene)
+        self._stopping = False
+
+    def take(self, record: Standing | Phase) -> str | None:
+        """The look after the stop."""
+        if isinstance(record, Phase):
+            self._stopping = record.name == "stop"
+            return None
+        # the one look between "stop" and "end" is made when everything has stopped
+        return f"{record.feed} has left {record.open} connections open" if self._stopping and record.open else None
+
+
+class Gated(Invariant):
+    """I24: in no window are more dials made to a host than its gate allows."""
+
+    name = "I24"
+    hears = (Dialled,)
+
+    def __init__(self, scene: Any) -> None:
+        super().__init__(scene)
+        self._dials: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._limits = {exchange.host: exchange.limits for exchange in scene.exchanges.values()}
+
+    def take(self, record: Dialled) -> str | None:
+        """Count dials, by the network."""
+        if record.connection:
+            return None
+        limits, dials = self._limits[record.host], self._dials[record.host]
+        dials.append(record.at)
+        rates = [(limits.gate.count, limits.gate.seconds)]
+        if limits.connects is not None:
+            rates.append((max(1, limits.connects.count // 2), limits.connects.seconds))
+        while dials[0] < record.at - max(seconds for _, seconds in rates):
+            dials.popleft()
+        for count, seconds in rates:
+            recent = sum(at > record.at - seconds + TURN for at in dials)
+            if recent > count:
+                return f"{recent} dials to {record.host} in {seconds:g} s, the gate allows {count}"
+        return None
+
+
+class LiveIsTrue(Invariant):
+    """I21, of its connects: a session that the product reports was opened by the exchange, by its own ledger."""
+
+    name = "I21"
+    hears = (Noted, Connected, Live)
+
+    def __init__(self, scene: Any) -> None:
+        super().__init__(scene)
+        self._opened: defaultdict[str, int] = defaultdict(int)
+        self._connected: defaultdict[str, int] = defaultdict(int)
+
+    def take(self, record: Any) -> str | None:
+        """Compare by host."""
+        match record:
+            case Noted():
+                self._opened[record.host] += record.entry.what is What.OPENED
+            case Connected():
+                host = record.origin.host
+                self._connected[host] += 1
+                if self._connected[host] > self._opened[host]:
+                    return f"{self._connected[host]} sessions of {host}, it has opened {self._opened[host]}"
+            case _:
+                pass
+        return None
+
+
+class OnTime(Invariant):
+    """I2 for people: a published next attempt is the one that is made (``Reconnecting`` and the schedule agree)."""
+
+    name = "I2"
+    hears = (Reconnecting, RestartScheduled)
+
+    def __init__(self, scene: Any) -> None:
+        super().__init__(scene)
+        self._scheduled: dict[str, float] = {}
+
+    def take(self, record: Any) -> str | None:
+        """Compare the two events."""
+        if isinstance(record, RestartScheduled):
+            name = record.child if record.supervisor == "feeds" else record.supervisor
+            self._scheduled[name] = record.delay
+            return None
+        feed = record.origin.feed
+        told = self._scheduled.get(feed)
+        return None if told == record.delay else f"{feed}: told {record.delay}, scheduled {told}"

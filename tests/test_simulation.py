@@ -1,0 +1,157 @@
+"""Two hundred simulated half hours of the whole application, and what makes them worth something."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import attrs
+import pytest
+
+from actors.chaos import determinism
+from actors.chaos.history import History
+from actors.chaos.invariants import ALL, Invariant
+from actors.chaos.plans import KINDS, Plan, Step, all_kinds, draw_plan
+from actors.errors import Reason
+from actors.events import Failed
+from supervisors.simulation import simulate
+from supervisors.twins import compare, shrink
+
+ROOT = Path(__file__).parent.parent
+SEEDS = range(200)
+CHUNK = 10
+CODE = """
+from actors.chaos.plans import draw_plan
+from actors.errors import Reason
+from actors.events import Failed
+from supervisors.simulation import simulate
+print(simulate(draw_plan(9)).digest)
+"""
+
+
+@pytest.mark.parametrize("first", SEEDS[::CHUNK])
+def test_no_seed_breaks_an_invariant(first: int) -> None:
+    """Thirty virtual minutes of two feeds a seed, every invariant judged, none broken; a failure prints its plan."""
+    for seed in range(first, first + CHUNK):
+        outcome = simulate(draw_plan(seed))
+        assert not outcome.violations, f"{[str(each) for each in outcome.violations]}\n{outcome.plan.json()}"
+
+
+def test_the_seeds_hold_every_kind_of_fault() -> None:
+    """No kind is missing from the two hundred plans."""
+    drawn = {f"{step.target.partition(':')[0]}.{step.kind}" for seed in SEEDS for step in draw_plan(seed).steps}
+    assert drawn == all_kinds()
+
+
+@pytest.mark.parametrize("seed", [1, 9])
+def test_a_run_repeats(seed: int) -> None:
+    """The same plan is the same run; its clock steps change nothing, and nobody feels the faults of another."""
+    assert compare(draw_plan(seed)) == []
+
+
+def test_a_run_repeats_in_another_process() -> None:
+    """The hash of the event log is the same in a fresh interpreter with other string hashes."""
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", CODE],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": hashes},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=50,
+        ).stdout.strip()
+        for hashes in ("1", "2")
+    }
+    assert printed == {simulate(draw_plan(9)).digest}
+
+
+def test_another_seed_is_another_run() -> None:
+    """The hash can differ."""
+    plan = Plan(seed=1, seconds=120)
+    assert simulate(plan).digest != simulate(attrs.evolve(plan, seed=2)).digest
+
+
+def test_a_plan_survives_json() -> None:
+    """What is saved is what is read, and anything else is refused."""
+    for seed in range(20):
+        plan = draw_plan(seed)
+        assert Plan.from_json(plan.json()) == plan
+    with pytest.raises(ValueError, match="not a fault plan"):
+        Plan.from_json("[]")
+    with pytest.raises(ValueError, match="format 7"):
+        Plan.from_json(json.dumps({**json.loads(Plan(seed=1).json()), "format": 7}))
+
+
+def test_the_canary_of_trio() -> None:
+    """This trio still has the private names that replaying needs."""
+    assert determinism.check() == ""
+
+
+def test_pinning_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is as before when a run has ended; without the names it is said which are gone."""
+    before = random.getstate()
+    with determinism.pinned(3):
+        first = random.random()
+    with determinism.pinned(3):
+        assert random.random() == first
+    assert random.getstate() == before
+    monkeypatch.delattr(determinism._run, "_r")  # pyright: ignore[reportPrivateUsage] - the name itself is the point
+    assert "_r" in determinism.check()
+
+
+def test_every_kind_does_something() -> None:
+    """Each kind of fault, alone and early, makes another run than no fault at all."""
+    plain = Plan(seed=5, seconds=90, feeds=1, rate=1.0)
+    draw = random.Random(1)
+    nothing = simulate(plain)
+    for target, kinds in KINDS.items():
+        for kind, make in kinds.items():
+            place = {"net": "net:feed-1", "feed": "feed:feed-1", "exchange": "exchange:exchange-1.test"}.get(
+                target, target
+            )
+            outcome = simulate(attrs.evolve(plain, steps=(Step(20.0, place, kind, make(draw)),)))
+            assert not outcome.violations, (target, kind)
+            assert outcome.digest != nothing.digest
+
+
+def test_a_plan_is_shrunk_to_what_matters() -> None:
+    """Of many steps the one that breaks an invariant is left."""
+
+    class NoReset(Invariant):
+        name = "X"
+        hears = (Failed,)
+
+        def take(self, record: Failed) -> str | None:
+            return "reset" if record.reason is Reason.RESET else None
+
+    steps = [Step(float(at), "net:feed-1", "slicer", {"bytes": 7, "seconds": 5.0}) for at in range(10, 60, 5)]
+    plan = Plan(seed=1, seconds=120, feeds=1, steps=(*steps, Step(33.0, "net:feed-1", "reset")))
+    smallest = shrink(plan, "X", run=lambda plan: simulate(plan, lambda scene: [NoReset(scene)]))
+    assert [step.kind for step in smallest.steps] == ["reset"]
+
+
+def test_an_exception_of_the_application_is_a_violation() -> None:
+    """What leaves the application is told, not lost."""
+    plan = Plan(seed=1, seconds=60, feeds=1, steps=(Step(5.0, "net:feed-1", "refuse", {"error": "no such error"}),))
+    assert {each.invariant for each in simulate(plan).violations} == {"I10"}
+
+
+def test_every_invariant_is_checked() -> None:
+    """I1 to I26, but for those that compare two runs."""
+    names = {each.name for each in ALL} | {"I8", "I20", "I26"}
+    assert names == {f"I{number}" for number in range(1, 27)}
+    assert History().digest("nobody") == ""
+
+
+def test_a_plan_that_was_saved_still_replays() -> None:
+    """A plan as the first version of the format wrote it is read and played, whatever is drawn from seeds today."""
+    saved = """{"format": 1, "seed": 34, "seconds": 300.0, "feeds": 1, "shared": false, "rate": 0.2,
+      "venues": ["upbit"], "switches": {"idle_close": null}, "heal": true, "steps": [
+      {"at": 30.0, "target": "exchange:exchange-1.test", "kind": "reject", "args": {"status": 429, "retry_after": 90}},
+      {"at": 31.0, "target": "net:feed-1", "kind": "reset", "args": {}}]}"""
+    outcome = simulate(Plan.from_json(saved))
+    assert not outcome.violations
+    assert outcome.states["http_429"] >= 1
