@@ -6,9 +6,10 @@ went wrong. Nobody here reconnects anything; its supervisor starts the next inca
 
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from itertools import chain, groupby
 
 import trio
 
@@ -24,12 +25,12 @@ from actors.errors import (
     leaves,
 )
 from actors.events import EventHook, LinkState
-from actors.exchange import By, Exchange, Form, Frame, Heartbeat, Http, Kind, Session
+from actors.exchange import DATA, By, Exchange, Form, Frame, Heartbeat, Http, Kind, Session
 from actors.feed import Feed
 from actors.liveness import Expired, Liveness, QuietWatch, Task
 from actors.stats import ConnectorStats
 from actors.telling import Telling
-from actors.transport import Gate, HttpClient, Link, Network
+from actors.transport import Gate, HttpClient, Link, Network, find_link
 
 ERROR_OUTRANKS_CLOSE = 2.0
 """Seconds for which an error message explains the end of the session better than the close code after it: Upbit says
@@ -89,6 +90,8 @@ class Connector:
         self._heartbeat_heard = trio.Event()
         self._reading = trio.Event()
         self._reading.set()
+        self._listeners = trio.lowlevel.ParkingLot()
+        self._heard: Sequence[str | bytes] = ()
 
     async def run(self, *, task_status: Context = NO_CONTEXT) -> None:
         """Live for one session.
@@ -125,7 +128,7 @@ class Connector:
         """
         link: Link | None = None
         try:
-            link = await self._find_server()
+            link = await find_link(self._network, self.exchange, wall=self._wall, http=self._http)
             await self._gate.enter(link.host, self.exchange.limits)
             await nursery.start(link.run)
         except ConnectorError as error:
@@ -134,6 +137,7 @@ class Connector:
             raise self._fail(error) from error.__cause__
         self._link = link
         self._is_connected()
+        link.deliver_to(self._take)
         for frame in self._session.opened():
             await self.send_message(frame)
         self._alive.subscribed()
@@ -156,28 +160,27 @@ class Connector:
             ConnectorError: it could not be sent within ``send_timeout``, or the session has ended.
             trio.ClosedResourceError: there is no session.
         """
-        if self._link is None:
-            msg = f"{self.name} is not connected"
-            raise trio.ClosedResourceError(msg)
+        link = self._open_link
         try:
-            await self._link.send(message)
+            await link.send(message)
         except ConnectorError as error:
             raise self._fail(error) from error.__cause__
 
-    async def receive_raw(self) -> str | bytes:
-        """The next frame as it came off the wire; the receive loop's own, so call it only instead of ``run``.
+    async def receive_raw(self) -> Sequence[str | bytes]:
+        """The next frames as they come off the wire, all that one read brings; the feed gets them as well.
+
+        What comes while nobody waits here is not kept for it.
 
         Raises:
             ConnectorError: why the session has ended.
             trio.ClosedResourceError: there is no session.
         """
-        if self._link is None:
-            msg = f"{self.name} is not connected"
-            raise trio.ClosedResourceError(msg)
-        try:
-            return await self._link.receive()
-        except ConnectorError as error:
-            raise self._fail(self._better_known(error)) from error.__cause__
+        link = self._open_link
+        if not link.closed:
+            await self._listeners.park()
+        if link.closed:
+            raise self._verdict or await link.ended()
+        return self._heard
 
     async def health_check(self) -> None:
         """Watch the clocks and end the session when one runs out; verdicts fall when they are due."""
@@ -209,35 +212,49 @@ class Connector:
         scope.cancel("disconnect() was called")
 
     async def _receive_loop(self) -> None:
-        block = self.feed.overflow.policy == "block"
-        while True:
-            raw = await self.receive_raw()
-            answer = self._take(raw)
-            if answer is not None:
-                await self.send_message(answer)
-            if block and self.feed.full:
-                await self._wait_for_consumer()
+        """The link's reader brings the frames to :meth:`_take`; what comes here is the end of it."""
+        error = await self._open_link.ended()
+        if error.reason is not Reason.STOPPED:
+            raise self._fail(self._better_known(error)) from error.__cause__
 
-    def _take(self, raw: str | bytes) -> str | bytes | None:
-        """Judge a frame and pass it on, without waiting; returns what is to be answered."""
-        now, wall, alive = trio.current_time(), self._wall(), self._alive
-        frame = self._session.classify(raw)
-        alive.heard()
-        if frame.confirms:
-            alive.confirm(frame.confirms)
-        if frame.kind is Kind.DATA:
-            alive.data(now)
-            if self._quiet.on:
-                self._quiet.data(*self.exchange.describe(raw), now)
-            self.feed.push((raw,), wall=wall, now=now, session=self.stats.sessions)
-            if not self._healthy:
-                self._healthy = True
-                self._context.healthy()
+    def _take(self, batch: list[str | bytes]) -> Awaitable[None] | None:
+        """Judge what one read brought and pass it on, without waiting; what remains to be done is returned."""
+        now, wall, classify = trio.current_time(), self._wall(), self._session.classify
+        if self._listeners:
+            self._heard = batch
+            self._listeners.unpark_all()
+        self._alive.heard()
+        frames = [classify(raw) for raw in batch]
+        answers: list[str | bytes] = []
+        if frames.count(DATA) == len(frames):  # nearly always
+            self._take_data(batch, now, wall)
         else:
-            self._take_control(frame, raw, now, wall)
+            answers = self._take_mixed(batch, frames, now, wall)
         if self.stats.state is not LinkState.LIVE:
             self._check_live()
-        return frame.answer
+        return self._after(answers) if answers or self._must_wait else None
+
+    def _take_mixed(self, batch: list[str | bytes], frames: list[Frame], now: float, wall: int) -> list[str | bytes]:
+        """Pass on each run of data between other frames; returns what is to be answered."""
+        self._alive.confirm(tuple(chain.from_iterable(frame.confirms for frame in frames)))
+        pairs = zip(batch, frames, strict=True)
+        for is_data, run in groupby(pairs, key=lambda pair: pair[1].kind is Kind.DATA):
+            if is_data:
+                self._take_data([raw for raw, _ in run], now, wall)
+                continue
+            for raw, frame in run:
+                self._take_control(frame, raw, now, wall)
+        return [frame.answer for frame in frames if frame.answer is not None]
+
+    def _take_data(self, run: list[str | bytes], now: float, wall: int) -> None:
+        self._alive.data(now)
+        if self._quiet.on:
+            for raw in run:
+                self._quiet.data(*self.exchange.describe(raw), now)
+        self.feed.push(run, wall=wall, now=now, session=self.stats.sessions)
+        if not self._healthy:
+            self._healthy = True
+            self._context.healthy()
 
     def _take_control(self, frame: Frame, raw: str | bytes, now: float, wall: int) -> None:
         self.feed.push_control(raw, frame.kind, wall=wall, now=now, session=self.stats.sessions)
@@ -258,13 +275,17 @@ class Connector:
             case _:
                 pass
 
-    async def _wait_for_consumer(self) -> None:
-        """The policy ``block``: stop reading, and let no clock take our own waiting for the link's silence."""
-        self._alive.block()
-        self._reading = trio.Event()
-        await self.feed.room()
-        self._alive.unblock(trio.current_time())
-        self._reading.set()
+    async def _after(self, answers: list[str | bytes]) -> None:
+        """What the next read has to wait for: our answers, and under the policy ``block`` the consumer."""
+        for answer in answers:
+            await self.send_message(answer)
+        if self._must_wait:
+            # no clock may take our own waiting for the link's silence
+            self._alive.block()
+            self._reading = trio.Event()
+            await self.feed.room()
+            self._alive.unblock(trio.current_time())
+            self._reading.set()
 
     async def _ping_loop(self, rule: Heartbeat) -> None:
         interval = rule.interval or self.exchange.ping_interval
@@ -292,9 +313,8 @@ class Connector:
             await self._within_ping_timeout(self._heartbeat_heard.wait)
 
     async def _control_ping(self) -> None:
-        assert self._link is not None  # noqa: S101 - the ping loop starts after the link
         try:
-            await self._link.ping(math.inf)  # the clock beside it knows when we ourselves do not read
+            await self._open_link.ping(math.inf)  # the clock beside it knows when we ourselves do not read
         except ConnectorError as error:
             raise self._fail(self._better_known(error)) from error.__cause__
 
@@ -321,23 +341,18 @@ class Connector:
         return self._liveness
 
     @property
-    def _last_frame(self) -> float:
-        assert self._link is not None  # noqa: S101 - as above
-        return self._link.last_received
+    def _open_link(self) -> Link:
+        if self._link is None:
+            raise trio.ClosedResourceError(f"{self.name} is not connected")
+        return self._link
 
-    async def _find_server(self) -> Link:
-        """Whom to dial; an endpoint that has to be asked for gets ``open_timeout`` seconds."""
-        endpoint = self.exchange.endpoint
-        if endpoint is None:
-            return Link(self._network, self.exchange, self.exchange.ws_url, wall=self._wall)
-        with trio.move_on_after(self.exchange.open_timeout):
-            async with self._http() as http:
-                url = await endpoint(http)
-            try:
-                return Link(self._network, self.exchange, url, wall=self._wall)
-            except ValueError as error:
-                raise ConnectorError(Reason.ENDPOINT, f"the endpoint gave no usable URL: {error}") from None
-        raise ConnectorError(Reason.ENDPOINT, f"no answer for {self.exchange.open_timeout:g} s")
+    @property
+    def _must_wait(self) -> bool:
+        return self.feed.overflow.policy == "block" and self.feed.full
+
+    @property
+    def _last_frame(self) -> float:
+        return self._open_link.last_received
 
     def _is_connected(self) -> None:
         """The 101 is there: the clocks start."""
@@ -370,6 +385,7 @@ class Connector:
             slow = ending is Reason.OVERFLOW
             self._tell.failed(ending, "the consumer is too slow" if slow else "a bug of ours, see the child's exit")
         self._tell.ended(self._verdict.reason if self._verdict is not None else ending)
+        self._listeners.unpark_all()
 
 
 def _why(error: BaseException) -> Reason:

@@ -46,6 +46,8 @@ class Reason(enum.StrEnum):
     WS_UTF8 = "ws_utf8"
     WS_PROTOCOL = "ws_protocol"
     WS_TOO_BIG = "ws_too_big"
+    WS_FRAGMENTS = "ws_fragments"
+    PING_FLOOD = "ping_flood"
     CLOSE_1000 = "close_1000"
     CLOSE_1001 = "close_1001"
     CLOSE_1008 = "close_1008"

@@ -5,7 +5,8 @@ iterates it, message by message or batch by batch.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import attrs
 import trio
@@ -150,7 +151,7 @@ class Feed:
     async def _next(self) -> Batch | Down | Gap:
         if self._consuming:
             raise trio.BusyResourceError("another task is waiting for the next item of this feed")
-        if not self._items or self._taken >= CHECKPOINT_EVERY:
+        if self._items and self._taken >= CHECKPOINT_EVERY:
             await self._checkpoint()
         self._consuming = True
         try:
@@ -348,6 +349,6 @@ class Batches:
     def __aiter__(self) -> "Batches":
         return self
 
-    async def __anext__(self) -> Batch | Down | Gap:
+    def __anext__(self) -> Coroutine[Any, Any, Batch | Down | Gap]:
         """As the feed's own ``__anext__``, with the messages in batches."""
-        return await self._feed.next_batch()
+        return self._feed.next_batch()

@@ -8,6 +8,7 @@ import os
 import re
 import ssl
 import struct
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -122,6 +123,37 @@ def link_to(
 ) -> Link:
     """A link to the hostile server."""
     return Link(network or SystemNetwork(), exchange, f"{scheme}://{host}:{port}{path}", wall=wall)
+
+
+class Inbox:
+    """Takes a link's messages, and gives them to a test one by one; made once the link is open."""
+
+    def __init__(self, link: Link) -> None:
+        self.batches: list[list[str | bytes]] = []
+        self._link = link
+        self._messages: deque[str | bytes] = deque()
+        self._arrived = trio.lowlevel.ParkingLot()
+        link.deliver_to(self._take)
+
+    def _take(self, batch: list[str | bytes]) -> None:
+        self.batches.append(batch)
+        self._messages.extend(batch)
+        self._arrived.unpark_all()
+
+    async def receive(self) -> str | bytes:
+        """The next message; raises why the link has ended once all were taken."""
+        while not self._messages:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._wait_for_end, nursery.cancel_scope)
+                await self._arrived.park()
+                nursery.cancel_scope.cancel()
+            if self._link.closed and not self._messages:
+                raise await self._link.ended()
+        return self._messages.popleft()
+
+    async def _wait_for_end(self, scope: trio.CancelScope) -> None:
+        await self._link.ended()
+        scope.cancel()
 
 
 async def request(stream: trio.abc.Stream) -> bytes:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import attrs
@@ -18,7 +18,7 @@ from actors.events import Event, Failed, Live, Noticed, Origin, Quiet, Reconnect
 from actors.exchange import DATA, By, Exchange, Form, Frame, Heartbeat, Http, Kind, Session, Subscription
 from actors.exchanges import UPBIT
 from actors.feed import Feed
-from actors.items import Message
+from actors.items import Batch, FeedFailed, Message
 from actors.stats import ConnectorStats
 from actors.transport import Gate
 from tests.scenes import scene, wall, watch
@@ -108,11 +108,11 @@ class Rig:
         return [event for event in self.events if isinstance(event, kind)]
 
     async def run(self) -> BaseException | None:
-        """One incarnation; its only error, without the group around it."""
+        """One incarnation; its only error, though several tasks may have met it, without the group around it."""
         try:
             await self.connector.run()
         except Exception as error:
-            (only,) = {id(leaf): leaf for leaf in leaves(error)}.values()
+            (only,) = {repr(leaf): leaf for leaf in leaves(error)}.values()
             return only
         return None
 
@@ -185,6 +185,71 @@ async def test_notices_and_unknown_frames_are_told_not_delivered(autojump_clock:
     assert item.data == "data"
     assert [event.detail for event in rig.of(Noticed)] == ["notice: soon", "unknown: what"]
     assert rig.stats.messages == 1
+
+
+class Marked(ToySession):
+    """Takes ``?…`` for a server's ping, ``!…`` for a notice, ``#…`` for a refusal; the rest is data."""
+
+    def classify(self, data: str | bytes) -> Frame:
+        match str(data)[0]:
+            case "?":
+                return Frame(Kind.HEARTBEAT, answer=f"answer to {data}")
+            case "!":
+                return Frame(Kind.NOTICE, str(data))
+            case "#":
+                return Frame(Kind.REJECTED, str(data))
+            case _:
+                return DATA
+
+
+async def test_a_batch_is_taken_in_runs_and_answered_afterwards(autojump_clock: trio.testing.MockClock) -> None:
+    """Data between other frames reaches the feed in order, a run at a time; answers go out before the next read."""
+    exchange = attrs.evolve(CLIENT_CONTROL, make_session=Marked)
+    rig = Rig(exchange, server := ToyServer(1, Conversation))
+    async with server.serving(), trio.open_nursery() as nursery:
+        nursery.start_soon(rig.run)
+        await trio.sleep(0.5)
+        take = rig.connector._take  # pyright: ignore[reportPrivateUsage]
+        assert take(["a", "b"]) is None
+        rest = take(["c", "?1", "d", "e", "!soon", "?2", "f"])
+        assert rest is not None
+        await rest
+        await trio.sleep(0.1)
+        with pytest.raises(ConnectorError, match="#no"):
+            take(["g", "#no", "h"])
+        nursery.cancel_scope.cancel()
+    rig.feed.fail("the test is over")
+    taken: list[Any] = []
+    with suppress(FeedFailed):
+        while True:
+            taken.append(await rig.feed.next_batch())
+    assert [item.frames for item in taken if isinstance(item, Batch)] == [["a", "b"], ["c"], ["d", "e"], ["f"], ["g"]]
+    received = [str(entry.data) for entry in server.ledger if entry.what == "received"]
+    assert [said for said in received if said.startswith("answer")] == ["answer to ?1", "answer to ?2"]
+    assert [event.detail for event in rig.of(Noticed)] == ["notice: !soon"]
+
+
+async def test_raw_frames_can_be_listened_to(autojump_clock: trio.testing.MockClock) -> None:
+    """receive_raw gives what comes off the wire while the feed gets it too, and at the end says why it ended."""
+    rig = Rig(CLIENT_CONTROL, server := ToyServer(1))
+    heard: list[str | bytes] = []
+    async with server.serving(), trio.open_nursery() as nursery:
+        nursery.start_soon(rig.run)
+        await trio.sleep(0.5)
+
+        async def listen() -> None:
+            with suppress(ConnectorError):
+                while True:
+                    heard.extend(await rig.connector.receive_raw())
+
+        nursery.start_soon(listen)
+        await trio.sleep(3)
+        await rig.connector.disconnect()
+    assert len(heard) == 3
+    delivered = [await rig.feed.__anext__() for _ in range(rig.stats.messages)]
+    assert [item.data for item in delivered if isinstance(item, Message)][-3:] == heard
+    with pytest.raises(ConnectorError, match="stopped"):
+        await rig.connector.receive_raw()
 
 
 async def test_disconnect_ends_normally_and_reconnect_by_its_error(autojump_clock: trio.testing.MockClock) -> None:

@@ -19,7 +19,18 @@ from actors.errors import BACKOFF, NOW, QUARANTINE, Advice, ConnectorError, Netw
 from actors.transport import Address, SystemNetwork
 from actors.transport.dial import broken, dial, interleaved
 from actors.transport.network import is_loopback
-from tests.hostile import QUICK, Script, answering, close, hostile, link_to, nothing_left, server_context, upgraded
+from tests.hostile import (
+    QUICK,
+    Inbox,
+    Script,
+    answering,
+    close,
+    hostile,
+    link_to,
+    nothing_left,
+    server_context,
+    upgraded,
+)
 
 V4 = [Address(socket.AF_INET, (f"192.0.2.{n}", 443)) for n in range(4)]
 V6 = [Address(socket.AF_INET6, (f"2001:db8::{n}", 443, 0, 0)) for n in range(4)]
@@ -431,8 +442,9 @@ async def test_wss() -> None:
         async with nothing_left(), hostile(script, tls=context) as port, trio.open_nursery() as nursery:
             link = link_to(port, scheme="wss", host="localhost", network=SystemNetwork(ca_pem=PEM))
             await nursery.start(link.run)
+            inbox = Inbox(link)
             with pytest.raises(ConnectorError) as caught:
-                await link.receive()
+                await inbox.receive()
         assert caught.value.reason is reason
 
 
@@ -448,8 +460,9 @@ async def test_bad_record() -> None:
     async with nothing_left(), hostile(script) as port, trio.open_nursery() as nursery:
         link = link_to(port, scheme="wss", host="localhost", network=SystemNetwork(ca_pem=PEM))
         await nursery.start(link.run)
+        inbox = Inbox(link)
         with pytest.raises(TLSError) as caught:
-            await link.receive()
+            await inbox.receive()
     assert (caught.value.reason, caught.value.advice) == (Reason.TLS_ERROR, BACKOFF)
 
 

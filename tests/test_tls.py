@@ -192,6 +192,29 @@ async def test_a_fast_server_starves_nobody(kind: str) -> None:
     assert sorted(late)[len(late) // 2] < 0.05
 
 
+async def test_a_fast_reader_starves_nobody(kind: str) -> None:
+    """However fast the kernel takes a large write, other tasks run in between."""
+    async with pair(kind) as both, trio.open_nursery() as nursery:
+        turns: list[int] = []
+
+        async def count() -> None:
+            while True:
+                turns.append(1)
+                await trio.lowlevel.checkpoint()
+
+        async def drain() -> None:
+            while await both.wire.receive_some():
+                pass
+
+        nursery.start_soon(drain)
+        nursery.start_soon(count)
+        await trio.lowlevel.checkpoint()
+        turns.clear()
+        await both.client.send_all(bytes(200_000))
+        assert len(turns) >= (3 if kind == "socket" else 1)
+        nursery.cancel_scope.cancel()
+
+
 async def test_end_with_and_without_close_notify(kind: str) -> None:
     """Either is the end of the stream, and data before it comes first; ours says so however often it is asked."""
     for polite in (True, False):
@@ -361,25 +384,23 @@ async def test_one_task_for_each_direction(kind: str) -> None:
 
 
 class Contrary(ssl.SSLSocket):
-    """OpenSSL in the middle of an update of keys: every second call first wants the other direction."""
+    """OpenSSL in the middle of an update of keys: every second call of each kind first wants the other direction."""
 
-    calls = 0
-
-    def _other(self, error: type[ssl.SSLError]) -> None:
-        self.calls += 1
-        if self.calls % 2:
+    def _other(self, kind: str, error: type[ssl.SSLError]) -> None:
+        calls = self.__dict__[kind] = self.__dict__.get(kind, 0) + 1
+        if calls % 2:
             raise error
 
     def do_handshake(self, block: bool = False) -> None:
-        self._other(ssl.SSLWantWriteError)
+        self._other("handshake", ssl.SSLWantWriteError)
         super().do_handshake(block)
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        self._other(ssl.SSLWantWriteError)
+        self._other("receive", ssl.SSLWantWriteError)
         return super().recv(buflen, flags)
 
     def send(self, data: Any, flags: int = 0) -> int:
-        self._other(ssl.SSLWantReadError)
+        self._other("transmit", ssl.SSLWantReadError)
         return super().send(data, flags)
 
 

@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Sequence
 from contextlib import suppress
+from copy import copy
 
 import attrs
 import pytest
@@ -23,12 +24,14 @@ from actors.errors import (
     Reason,
     ServerClosed,
     after,
+    leaves,
 )
 from actors.transport import Address, Link
 from actors.transport.tap import Tap
 from tests.hostile import (
     QUICK,
     ClientFrames,
+    Inbox,
     Script,
     accept,
     accepting,
@@ -189,10 +192,11 @@ async def ending(script: Script, *, messages: int = 0) -> ConnectorError:
     async with nothing_left(), hostile(script) as port, trio.open_nursery() as nursery:
         link = link_to(port)
         await nursery.start(link.run)
+        inbox = Inbox(link)
         for _ in range(messages):
-            await link.receive()
+            await inbox.receive()
         with pytest.raises(ConnectorError) as caught:
-            await link.receive()
+            await inbox.receive()
         assert link.closed
         assert str(link.verdict) == str(caught.value)
     return caught.value
@@ -266,8 +270,9 @@ async def test_last_word_outranks_the_reset(last: bytes, reason: Reason) -> None
         exchange = attrs.evolve(QUICK, max_message_size=1024)
         link = Link(GoneNetwork(nursery, last), exchange, "wss://host/", wall=wall)
         await nursery.start(link.run)
+        inbox = Inbox(link)
         with pytest.raises(ConnectorError) as caught:
-            await link.receive()
+            await inbox.receive()
     assert caught.value.reason is reason
 
 
@@ -278,8 +283,9 @@ async def test_close_code_of_the_exchange() -> None:
         async with nothing_left(), hostile(upgraded(close(code))) as port, trio.open_nursery() as nursery:
             link = link_to(port, exchange=exchange)
             await nursery.start(link.run)
+            inbox = Inbox(link)
             with pytest.raises(ServerClosed) as caught:
-                await link.receive()
+                await inbox.receive()
         assert caught.value.advice == exchange.close_codes[code]
 
 
@@ -303,9 +309,10 @@ async def test_reset() -> None:
     async with nothing_left(), hostile(resetting) as port, trio.open_nursery() as nursery:
         link = link_to(port)
         await nursery.start(link.run)
+        inbox = Inbox(link)
         await link.send("bye")
         with pytest.raises(NetworkError) as caught:
-            await link.receive()
+            await inbox.receive()
     assert (caught.value.reason, caught.value.advice) == (Reason.RESET, NOW)
 
 
@@ -350,6 +357,102 @@ async def test_protocol_error(sent: bytes, reason: Reason, code: int) -> None:
     assert goodbyes == [code]
 
 
+def endless(first: bytes, then: bytes, heard: list[tuple[int, bytes]]) -> Script:
+    """Send ``first``, then ``then`` for ever; keeps what the client says."""
+
+    async def script(stream: trio.abc.Stream) -> None:
+        await accept(stream, first)
+
+        async def flood() -> None:
+            with suppress(trio.BrokenResourceError):
+                while then:
+                    await stream.send_all(then)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(flood)
+            frames = ClientFrames(stream)
+            while (got := await frames.next())[0] >= 0:
+                heard.append(got)
+                if got[0] == 8:
+                    break
+            nursery.cancel_scope.cancel()
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "reason", "code"),
+    [
+        (frame(2, b"x" * (1 << 21))[:10], b"", Reason.WS_TOO_BIG, 1009),
+        (frame(2, b"x" * (1 << 21))[:10], b"x" * 65_536, Reason.WS_TOO_BIG, 1009),
+        (frame(1, b"x", fin=False), frame(0, b"x" * 60_000, fin=False), Reason.WS_TOO_BIG, 1009),
+        (frame(1, b"", fin=False), frame(0, b"", fin=False), Reason.WS_FRAGMENTS, 1008),
+        (frame(1, b"", fin=False), frame(0, b"", fin=False) + frame(9, b"?"), Reason.WS_FRAGMENTS, 1008),
+    ],
+)
+async def test_too_much(first: bytes, then: bytes, reason: Reason, code: int) -> None:
+    """W5 to W7: what is too much is refused when it is declared, nothing of it is kept, and the server hears why."""
+    heard: list[tuple[int, bytes]] = []
+    began = trio.current_time()
+    error = await ending(endless(text("good") + first, then, heard), messages=1)
+    assert trio.current_time() - began < 2
+    assert isinstance(error, ProtocolError)
+    assert (error.reason, error.advice) == (reason, BACKOFF)
+    assert [int.from_bytes(payload[:2]) for opcode, payload in heard if opcode == 8] == [code]
+
+
+async def test_many_pings() -> None:
+    """W20: of thousands of pings only the latest are answered, and the data among them is delivered in order."""
+    pongs: list[bytes] = []
+
+    async def script(stream: trio.abc.Stream) -> None:
+        await accept(stream)
+        frames = ClientFrames(stream)
+        number = [b"%d" % n for n in range(5000)]
+        await stream.send_all(b"".join(frame(9, one) + frame(2, one) for one in number))
+        while not pongs or pongs[-1] != number[-1]:
+            pongs.append((await frames.next())[1])
+
+    async with nothing_left(), hostile(script) as port, trio.open_nursery() as nursery:
+        link = link_to(port)
+        await nursery.start(link.run)
+        inbox = Inbox(link)
+        assert [await inbox.receive() for _ in range(5000)] == [b"%d" % n for n in range(5000)]
+        with pytest.raises(NetworkError):
+            await inbox.receive()
+    assert len(pongs) < 100
+
+
+@pytest.mark.parametrize("error", [LivenessError(Reason.APP_ERROR, "said so"), UnicodeError("a bug"), KeyError("too")])
+async def test_whoever_takes_the_messages_fails(error: Exception) -> None:
+    """A ConnectorError of the taker is the session's end; any other error is a bug and comes out of run()."""
+    left: list[BaseException] = []
+
+    async with nothing_left(), hostile(upgraded(text("a"))) as port, trio.open_nursery() as nursery:
+        link = link_to(port)
+
+        async def run(*, task_status: trio.TaskStatus[None]) -> None:
+            try:
+                await link.run(task_status=task_status)
+            except* Exception as group:
+                left.extend(leaves(group))
+
+        def take(batch: list[str | bytes]) -> None:
+            del batch
+            raise copy(error)
+
+        await nursery.start(run)
+        link.deliver_to(take)
+        ended = await link.ended()
+    if isinstance(error, ConnectorError):
+        assert not left
+        assert str(ended) == str(error)
+    else:
+        assert [repr(each) for each in left] == [repr(error)]
+        assert ended.reason is Reason.STOPPED
+    left.clear()
+
+
 async def test_glued_frames() -> None:
     """H17, T10: frames in the segment of the 101 are kept; bytes may come one at a time."""
     frames = text("a") + frame(9, b"?") + frame(2, b"b" * 200) + text("c" * 400)
@@ -357,7 +460,8 @@ async def test_glued_frames() -> None:
         async with nothing_left(), hostile(upgraded(frames, cut=cut)) as port, trio.open_nursery() as nursery:
             link = link_to(port)
             await nursery.start(link.run)
-            assert [await link.receive() for _ in range(3)] == ["a", b"b" * 200, "c" * 400]
+            inbox = Inbox(link)
+            assert [await inbox.receive() for _ in range(3)] == ["a", b"b" * 200, "c" * 400]
             await link.aclose()
 
 
@@ -372,9 +476,10 @@ async def test_fragments() -> None:
     async with nothing_left(), hostile(script) as port, trio.open_nursery() as nursery:
         link = link_to(port)
         await nursery.start(link.run)
-        assert await link.receive() == "ab가"
+        inbox = Inbox(link)
+        assert await inbox.receive() == "ab가"
         with pytest.raises(NetworkError):
-            await link.receive()
+            await inbox.receive()
     assert pongs == [b"now"]
 
 
@@ -398,17 +503,18 @@ async def test_conversation() -> None:
         link = link_to(port)
         assert link.last_received == -float("inf")
         await nursery.start(link.run)
+        inbox = Inbox(link)
         opened = link.last_received
         await link.send("가")
-        assert await link.receive() == "가"
+        assert await inbox.receive() == "가"
         await link.send(b"\x00")
-        assert await link.receive() == b"\x00"
+        assert await inbox.receive() == b"\x00"
         assert 0 <= await link.ping() < 1
         assert opened < link.last_received <= trio.current_time()
         assert link.verdict is None
         await link.aclose(1000, "done")
         await link.aclose()
-        for call in (link.receive, link.ping, lambda: link.send("x")):
+        for call in (inbox.receive, link.ping, lambda: link.send("x")):
             with pytest.raises(ConnectorError) as caught:
                 await call()
             assert caught.value.reason is Reason.STOPPED
@@ -428,6 +534,7 @@ async def test_polite_close() -> None:
     async with nothing_left(), hostile(script) as port, trio.open_nursery() as nursery:
         link = link_to(port)
         await nursery.start(link.run)
+        Inbox(link)
         began = trio.current_time()
         await link.aclose(1001, "moving")
         assert trio.current_time() - began < QUICK.close_timeout
@@ -448,8 +555,9 @@ async def test_close_never_answered(flood: bytes) -> None:
     async with nothing_left(), hostile(script) as port, trio.open_nursery() as nursery:
         link = link_to(port)
         await nursery.start(link.run)
+        inbox = Inbox(link)
         if len(flood) > 100:
-            await link.receive()
+            await inbox.receive()
         began = trio.current_time()
         await link.aclose()
         assert QUICK.close_timeout <= trio.current_time() - began < QUICK.close_timeout + 0.3
@@ -457,24 +565,25 @@ async def test_close_never_answered(flood: bytes) -> None:
     assert link.verdict.reason is Reason.STOPPED
 
 
-async def test_close_within_a_message_that_is_too_big() -> None:
-    """The rest of a frame that turns out too big after our Close does not crash the session (as in issue 184)."""
-    big = frame(2, b"x" * 2000)
+async def test_close_within_a_message() -> None:
+    """The rest of a message that had begun before our Close is thrown away, the answer after it ends the session."""
+    big = frame(2, b"x" * 200_000)
 
     async def script(stream: trio.abc.Stream) -> None:
-        await accept(stream, big[:900])
-        await ClientFrames(stream).next()
-        await stream.send_all(big[900:])
+        await accept(stream, big[:100_000])
+        _, payload = await ClientFrames(stream).next()
+        await stream.send_all(big[100_000:] + frame(1, b"half", fin=False) + frame(8, payload[:2]))
         await trio.sleep_forever()
 
-    exchange = attrs.evolve(QUICK, max_message_size=1024, close_timeout=3)
     async with nothing_left(), hostile(script) as port, trio.open_nursery() as nursery:
-        link = link_to(port, exchange=exchange)
+        link = link_to(port, exchange=attrs.evolve(QUICK, close_timeout=3))
         await nursery.start(link.run)
+        inbox = Inbox(link)
         await trio.testing.wait_all_tasks_blocked(0.05)
         began = trio.current_time()
         await link.aclose()
         assert trio.current_time() - began < 1
+    assert not inbox.batches
     assert link.verdict is not None
     assert link.verdict.reason is Reason.STOPPED
 
@@ -492,7 +601,8 @@ async def test_send_timeout() -> None:
     async with nothing_left(), hostile(deaf) as port, trio.open_nursery() as nursery:
         link = link_to(port)
         await nursery.start(link.run)
-        for call in (lambda: link.send(BIG), lambda: link.send("x"), link.receive, link.ping):
+        inbox = Inbox(link)
+        for call in (lambda: link.send(BIG), lambda: link.send("x"), inbox.receive, link.ping):
             with pytest.raises(NetworkError) as caught:
                 await call()
             assert str(caught.value) == str(link.verdict)
@@ -504,6 +614,7 @@ async def test_queued_send_timeout() -> None:
     async with nothing_left(), hostile(deaf) as port, trio.open_nursery() as nursery:
         link = link_to(port)
         await nursery.start(link.run)
+        inbox = Inbox(link)
         failures: list[ConnectorError] = []
 
         async def send() -> None:
@@ -515,7 +626,7 @@ async def test_queued_send_timeout() -> None:
         nursery.start_soon(send)
         nursery.start_soon(send)
         with pytest.raises(NetworkError):
-            await link.receive()
+            await inbox.receive()
     assert [failure.reason for failure in failures] == [Reason.SEND_TIMEOUT] * 2
 
 
@@ -524,6 +635,7 @@ async def test_cancelled_send() -> None:
     async with nothing_left(), hostile(deaf) as port, trio.open_nursery() as nursery:
         link = link_to(port)
         await nursery.start(link.run)
+        Inbox(link)
         with trio.move_on_after(0.05) as scope:
             await link.send(BIG)
         assert scope.cancelled_caught
@@ -538,6 +650,7 @@ async def test_ping_timeout(script: Script) -> None:
     async with nothing_left(), hostile(script) as port, trio.open_nursery() as nursery:
         link = link_to(port)
         await nursery.start(link.run)
+        Inbox(link)
         with pytest.raises(LivenessError) as caught:
             await link.ping()
         assert str(link.verdict) == str(caught.value)
@@ -550,6 +663,7 @@ async def test_ping_within() -> None:
     async with nothing_left(), hostile(deaf) as port, trio.open_nursery() as nursery:
         link = link_to(port, exchange=patient)
         await nursery.start(link.run)
+        Inbox(link)
         with pytest.raises(LivenessError, match=r"no pong in 0\.1 s"):
             await link.ping(0.1)
 
@@ -561,6 +675,7 @@ async def test_ping_within() -> None:
     async with nothing_left(), hostile(script) as port, trio.open_nursery() as nursery:
         link = link_to(port)
         await nursery.start(link.run)
+        Inbox(link)
         with pytest.raises(NetworkError) as caught:
             await link.ping(float("inf"))
     assert caught.value.reason is Reason.EOF
@@ -571,10 +686,11 @@ async def test_cancelled_ping() -> None:
     async with nothing_left(), hostile(deaf) as port, trio.open_nursery() as nursery:
         link = link_to(port)
         await nursery.start(link.run)
+        inbox = Inbox(link)
         with trio.move_on_after(0.05):
             await link.ping()
         with pytest.raises(LivenessError):
-            await link.receive()
+            await inbox.receive()
 
 
 async def test_end_during_ping() -> None:
@@ -589,6 +705,7 @@ async def test_end_during_ping() -> None:
     async with nothing_left(), hostile(script) as port, trio.open_nursery() as nursery:
         link = link_to(port, exchange=exchange)
         await nursery.start(link.run)
+        Inbox(link)
         with pytest.raises(ServerClosed) as caught:
             await link.ping()
     assert caught.value.reason is Reason.CLOSE_1012
@@ -606,8 +723,9 @@ async def test_pong_while_nobody_receives() -> None:
     async with nothing_left(), hostile(script) as port, trio.open_nursery() as nursery:
         link = link_to(port)
         await nursery.start(link.run)
+        inbox = Inbox(link)
         await answered.wait()
-        assert await link.receive() == "waits"
+        assert await inbox.receive() == "waits"
 
 
 # -- stopping -------------------------------------------------------------------------------------------------------
@@ -627,12 +745,13 @@ async def test_cancelled_run() -> None:
 
         async def receive() -> None:
             try:
-                await link.receive()
+                await inbox.receive()
             except ConnectorError as error:
                 told.append(error)
 
         async with trio.open_nursery() as inner:
             await inner.start(link.run)
+            inbox = Inbox(link)
             nursery.start_soon(receive)
             await trio.testing.wait_all_tasks_blocked()
             inner.cancel_scope.cancel()
@@ -649,6 +768,7 @@ async def test_cancelled_run_while_a_send_is_stuck() -> None:
         link = link_to(port, exchange=exchange)
         async with trio.open_nursery() as inner:
             await inner.start(link.run)
+            Inbox(link)
 
             async def send() -> None:
                 with pytest.raises(ConnectorError, match="stopped"):
@@ -686,7 +806,7 @@ async def test_aclose_while_dialling() -> None:
         await trio.testing.wait_all_tasks_blocked()
         await link.aclose()
         with pytest.raises(ConnectorError, match="stopped"):
-            await link.receive()
+            await link.ping()
 
 
 async def test_aclose_before_run() -> None:
@@ -702,6 +822,7 @@ async def test_cancelled_aclose() -> None:
     async with nothing_left(), hostile(deaf) as port, trio.open_nursery() as nursery:
         link = link_to(port, exchange=attrs.evolve(QUICK, close_timeout=3))
         await nursery.start(link.run)
+        Inbox(link)
         with trio.move_on_after(0.05):
             await link.aclose()
     assert link.closed
@@ -730,9 +851,10 @@ async def test_nothing_for_the_collector(script: Script, *, leave: bool) -> None
             link = link_to(port, exchange=attrs.evolve(QUICK, ping_timeout=0.1, upgrade_timeout=0.1))
             with suppress(ConnectorError):
                 await nursery.start(link.run)
+                inbox = Inbox(link)
                 await link.ping()
                 while not leave:
-                    await link.receive()
+                    await inbox.receive()
             if leave:
                 await link.aclose()
 
@@ -746,7 +868,7 @@ async def test_nothing_for_the_collector(script: Script, *, leave: bool) -> None
 async def test_use_before_open() -> None:
     """Using a link that is not open is a mistake of ours and says so."""
     with pytest.raises(RuntimeError, match="started"):
-        await link_to(1).receive()
+        await link_to(1).ping()
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,8 @@ CAUSES: Mapping[Reason, Words] = {
     Reason.WS_UTF8: _words("UTF-8이 아닌 텍스트 수신", "received text that is not UTF-8"),
     Reason.WS_PROTOCOL: _words("웹소켓 규약 위반", "WebSocket protocol violation"),
     Reason.WS_TOO_BIG: _words("메시지 크기 한도 초과", "a message over the size limit"),
+    Reason.WS_FRAGMENTS: _words("메시지가 너무 많은 조각으로 옴", "a message in too many fragments"),
+    Reason.PING_FLOOD: _words("핑이 지나치게 많이 옴", "a flood of pings"),
     Reason.CLOSE_1000: _words("서버가 연결을 종료함 (1000)", "the server closed the connection (1000)"),
     Reason.CLOSE_1001: _words("서버가 내려감 (1001)", "the server is going away (1001)"),
     Reason.CLOSE_1008: _words("서버 정책 위반으로 종료됨 (1008)", "closed for a policy violation (1008)"),

@@ -1,21 +1,51 @@
-"""The stream between TLS and trio-websocket: it judges the handshake, watches the frames, and knows how it ended.
+"""The stream between TLS and trio-websocket: it judges the handshake, takes the messages, and knows how it ended.
 
 trio-websocket would wait for the body of a refusal, answer a ping after our own close (its issue 184) and read on after
-a protocol error. Here the bytes are seen first, and what it must not see is kept from it.
+a protocol error; and it needs twenty times as long for a message as it takes to cut it out. Here the bytes are seen
+first: plain messages are handed over as batches, and what trio-websocket must not see is kept from it.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from copy import copy
 
+import attrs
 import trio
-from trio_websocket import WebSocketConnection
+from trio_websocket import ConnectionClosed, WebSocketConnection
 
-from actors.errors import ConnectorError, HandshakeError, NetworkError, Reason
+from actors.errors import ConnectorError, HandshakeError, NetworkError, ProtocolError, Reason
 from actors.transport.answers import read_answer, refused
 from actors.transport.dial import broken
-from actors.transport.frames import CLOSE, PING, Frames, Piece
+from actors.transport.frames import CLOSE, PING, PONG, RAW, Frames, Piece, Refusal
 
 READ_SIZE = 64 * 1024
+LONGEST_MESSAGE = 10.0
+"""Seconds that a message may take from its first fragment to its last."""
+MOST_PINGS = 100
+"""Pings in a second; more of them in each of ten seconds are a flood."""
+
+Take = Callable[[list[str | bytes]], Awaitable[None] | None]
+"""Is given each batch of whole messages and must not wait; nothing more is read until what it may return is awaited."""
+
+
+@attrs.define
+class PingWatch:
+    """Tells a flood of pings from a busy moment. Times are trio's."""
+
+    began: float
+    """When the present second began."""
+    count: int = 0
+    busy: int = 0
+    """Seconds in a row with too many."""
+
+    def flooded(self, frames: Frames, now: float) -> bool:
+        """Take over the number of pings that were found; True once there were too many for ten seconds in a row."""
+        if now >= self.began + 1:
+            self.busy = self.busy + 1 if self.count > MOST_PINGS and now < self.began + 2 else 0
+            self.began, self.count = now, 0
+        self.count, frames.pings = self.count + frames.pings, 0
+        return self.busy >= 10
 
 
 def afresh(error: ConnectorError) -> ConnectorError:
@@ -37,6 +67,7 @@ class Tap(trio.abc.Stream):
         place: Host and port, for error texts.
         send_timeout: Seconds for each ``send_all``, pongs and closes included.
         answer_by: When the 101 must have come (trio's clock).
+        largest: Bytes of the largest message that is taken.
         wall: Now, in nanoseconds UTC; read for a ``Retry-After`` that is a date.
         secret: What no error text may repeat (the query of the request).
     """
@@ -48,6 +79,7 @@ class Tap(trio.abc.Stream):
         place: str,
         send_timeout: float,
         answer_by: float,
+        largest: int,
         wall: Callable[[], int],
         secret: str = "",
     ) -> None:
@@ -69,18 +101,23 @@ class Tap(trio.abc.Stream):
         self._early = b""
         """The answer to the upgrade request as far as it has come."""
         self._ws: WebSocketConnection | None = None
+        self._take: Take = _nobody
         self._attached = trio.Event()
-        self._frames = Frames()
-        self._dropping = False
+        self._frames = Frames(largest)
+        self._pings = PingWatch(self.last_received)
+        self._message_by = math.inf
+        """When the message in fragments that has begun must be complete."""
+        self._message_due = False
+        """Whether its last fragment has passed."""
         self._unfinished = False
 
-    def attach(self, ws: WebSocketConnection) -> None:
-        """Name the connection that reads from here; frames wait until it is known."""
-        self._ws = ws
+    def attach(self, ws: WebSocketConnection, take: Take) -> None:
+        """Name the connection that reads from here, and who gets the messages; frames wait until both are known."""
+        self._ws, self._take = ws, take
         self._attached.set()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """The 101's head, then pieces of frames, then nothing. ``max_bytes`` is not looked at.
+        """The 101's head, then what only the protocol machine can judge, then nothing. ``max_bytes`` is not looked at.
 
         Raises:
             ConnectorError: the server did not answer with a 101.
@@ -89,13 +126,20 @@ class Tap(trio.abc.Stream):
         if not self._upgraded:
             return await self._handshake()
         await self._attached.wait()
+        if self._message_due:
+            await self._take_assembled()
         # a close of ours may have begun while we waited: judge after the last wait, and return without another
         while not self._over():
-            piece = self._frames.take()
-            if piece is None:
-                self._frames.feed(await self._read())
-            elif self._passes(piece):
-                return piece.data
+            cut = self._frames.take()
+            if cut is None:
+                await self._fill()
+            elif isinstance(cut, list):
+                if (rest := self._hand_over(cut)) is not None:
+                    await rest
+            elif isinstance(cut, Refusal):
+                self.lost = ProtocolError(cut.reason, f"{self._place} sent {cut.detail}")
+            elif self._passes(cut):
+                return cut.data
         return b""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -128,9 +172,15 @@ class Tap(trio.abc.Stream):
 
     async def aclose(self) -> None:
         """Close the stream below."""
-        # the connection holds the tap: letting it go frees both at once, without waiting for the collector
-        self._ws = None
+        # both hold the tap: letting them go frees all at once, without waiting for the collector
+        self._ws, self._take = None, _nobody
         await self._stream.aclose()
+
+    async def drain(self) -> None:
+        """Read on to the end and keep nothing: closing over unread data resets, and the server never hears why."""
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while await self._stream.receive_some(READ_SIZE):
+                pass
 
     async def _handshake(self) -> bytes:
         answer = None
@@ -167,17 +217,52 @@ class Tap(trio.abc.Stream):
         refused_frame = self._ws is not None and self._ws.closed is not None and not self.closing
         return self.lost is not None or self.close_code is not None or refused_frame
 
+    async def _fill(self) -> None:
+        """Read once, and see to it that neither pings nor fragments come for ever."""
+        if self._frames.pings and self._pings.flooded(self._frames, self.last_received):
+            self.lost = ProtocolError(Reason.PING_FLOOD, f"{self._place} pings more than {MOST_PINGS} times a second")
+        elif self._message_by == math.inf:
+            self._frames.feed(await self._read())
+        else:
+            with trio.move_on_at(self._message_by) as scope:
+                self._frames.feed(await self._read())
+            if scope.cancelled_caught:
+                late = f"{self._place} did not complete a message in fragments within {LONGEST_MESSAGE:g} s"
+                self.lost = ProtocolError(Reason.WS_FRAGMENTS, late)
+
+    def _hand_over(self, messages: list[str | bytes]) -> Awaitable[None] | None:
+        """Give a batch to whoever takes it; once we are closing, to nobody."""
+        return None if self.closing else self._take(messages)
+
+    async def _take_assembled(self) -> None:
+        """Hand over the message whose last fragment the reader has just been given: it has put it together."""
+        self._message_due = False
+        if self._ws is None or self._ws.closed is not None:
+            return
+        with suppress(ConnectionClosed):
+            message = await self._ws.get_message()
+            if (rest := self._hand_over([message])) is not None:
+                await rest
+
     def _passes(self, piece: Piece) -> bool:
-        if piece.opcode == CLOSE and piece.first:
+        """Whether the reader is to see a frame; once we are closing, only Close and Pong."""
+        if piece.opcode == CLOSE:
             self.close_code = int.from_bytes(piece.payload[:2]) if piece.payload else 1005
-        elif piece.opcode == PING and piece.first:
-            return not self.closing
-        elif piece.opcode < CLOSE:
-            # half a frame that the reader has seen must be completed, or it would take what follows for its rest
-            self._dropping = self.closing if piece.first else self._dropping
-            return not self._dropping
-        return True
+        elif piece.opcode == RAW and self.closing:
+            # the reader may have missed a frame that we dropped, and could take these bytes for good ones
+            self.lost = ProtocolError(Reason.WS_PROTOCOL, f"{self._place} broke the protocol")
+        elif piece.opcode not in (PING, PONG, RAW) and not self.closing:
+            self._message_due = piece.fin
+            if piece.fin:
+                self._message_by = math.inf
+            elif self._message_by == math.inf:
+                self._message_by = trio.current_time() + LONGEST_MESSAGE
+        return not self.closing or piece.opcode in (CLOSE, PONG)
 
     def _failed(self, error: ConnectorError) -> Exception:
         self.lost = self.lost or error
         return trio.BrokenResourceError(str(error)) if self._upgraded else afresh(error)
+
+
+def _nobody(messages: list[str | bytes]) -> None:
+    del messages

@@ -6,15 +6,19 @@ read and write the descriptor by itself. Nothing here refers to itself, either: 
 
 import errno
 import os
+import select
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from operator import index
 
 import trio
 
 READ_SIZE = 64 * 1024
 """Bytes that one ``receive_some`` gives at most, if not told."""
+WRITE_SIZE = 64 * 1024
+"""Bytes that OpenSSL is given at a time: it would encrypt all it gets before anybody else has a turn."""
 LARGEST_RECORD = 16 * 1024
 """Bytes of plain text in one record at most (RFC 8446 section 5.1)."""
 
@@ -50,6 +54,8 @@ class TLSStream(trio.abc.Stream):
         self._sock = sock
         self._readable = _Turn(sock, trio.lowlevel.wait_readable)
         self._writable = _Turn(sock, trio.lowlevel.wait_writable)
+        self._kernel = select.poll()
+        self._kernel.register(sock, select.POLLIN)
         self._receiving = self._sending = False
         self._drained = False
         """Whether OpenSSL holds nothing more: only the kernel can tell when there is."""
@@ -84,7 +90,7 @@ class TLSStream(trio.abc.Stream):
             trio.ClosedResourceError: the stream was closed here.
             trio.BusyResourceError: another task is receiving.
         """
-        size = READ_SIZE if max_bytes is None else max_bytes
+        size = READ_SIZE if max_bytes is None else index(max_bytes)
         if size < 1:
             raise ValueError("max_bytes must be at least 1")
         if self._receiving:
@@ -184,6 +190,10 @@ class TLSStream(trio.abc.Stream):
             self._over = not piece
             size -= len(piece)
             pieces.append(piece)
+            # asked in vain, OpenSSL would take several times as long as the kernel to say so
+            if not self._sock.pending() and not self._kernel.poll(0):
+                self._drained = True
+                break
         if self._failure is not None and not pieces:
             raise trio.BrokenResourceError("the TLS connection broke") from self._failure
         return b"".join(pieces)
@@ -191,7 +201,7 @@ class TLSStream(trio.abc.Stream):
     async def _write(self, rest: memoryview) -> None:
         while True:
             try:
-                rest = rest[self._sock.send(rest) :]
+                rest = rest[self._sock.send(rest[:WRITE_SIZE]) :]
             except ssl.SSLWantReadError:
                 await self._readable.wait()
             except ssl.SSLWantWriteError:
@@ -201,7 +211,7 @@ class TLSStream(trio.abc.Stream):
             else:
                 if not rest:
                     return
-                await trio.lowlevel.checkpoint()  # one record is out: even a fast peer must let the other tasks run
+                await trio.lowlevel.checkpoint()  # however fast the peer is, the other tasks must run
             self._check_open()
 
     def _begin_sending(self) -> None:
@@ -254,4 +264,5 @@ class _Turn:
             await self._wait(self._sock)
         finally:
             self._taken = False
-            self._others.unpark_all()
+            if self._others:
+                self._others.unpark_all()

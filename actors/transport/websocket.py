@@ -6,7 +6,7 @@ those of wsproto and h11 beneath it, are translated in this module and leave it 
 """
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from typing import cast
 
 import h11
@@ -30,10 +30,10 @@ from actors.errors import (
     ServerClosed,
     after,
 )
-from actors.exchange import Exchange
+from actors.exchange import Exchange, Http
 from actors.transport.dial import dial
 from actors.transport.network import Network
-from actors.transport.tap import READ_SIZE, Tap, afresh
+from actors.transport.tap import READ_SIZE, Take, Tap, afresh
 from actors.transport.target import Target
 
 GOING_AWAY = 1001
@@ -48,11 +48,37 @@ _CLOSES: Mapping[int, tuple[Reason, Advice]] = {
 }
 """Close codes (RFC 6455 section 7.4.1 and IANA's registry) and the way back from each; others mean BACKOFF."""
 
-_REFUSED = {1002: Reason.WS_PROTOCOL, 1007: Reason.WS_UTF8, 1009: Reason.WS_TOO_BIG}
-"""The codes that our side gives for what it would not read."""
+_REFUSED = {1002: Reason.WS_PROTOCOL, 1007: Reason.WS_UTF8}
+"""The codes that trio-websocket keeps for what it would not read; it sends none of them."""
+_OVER_LIMITS = {Reason.WS_TOO_BIG: 1009, Reason.WS_FRAGMENTS: 1008, Reason.PING_FLOOD: 1008}
+"""The codes for what the tap would not take."""
 
 # the last is wsproto's way with header values that are not ASCII
 _FOREIGN = (h11.ProtocolError, WsprotoError, UnicodeError)
+
+
+async def find_link(
+    network: Network,
+    exchange: Exchange,
+    *,
+    wall: Callable[[], int],
+    http: Callable[[], AbstractAsyncContextManager[Http]],
+) -> "Link":
+    """A link to the exchange, not dialled yet; an endpoint that has to be asked for gets ``open_timeout`` seconds.
+
+    Raises:
+        ConnectorError: the endpoint gave no usable URL, or none in time.
+    """
+    if exchange.endpoint is None:
+        return Link(network, exchange, exchange.ws_url, wall=wall)
+    with trio.move_on_after(exchange.open_timeout):
+        async with http() as client:
+            url = await exchange.endpoint(client)
+        try:
+            return Link(network, exchange, url, wall=wall)
+        except ValueError as error:
+            raise ConnectorError(Reason.ENDPOINT, f"the endpoint gave no usable URL: {error}") from None
+    raise ConnectorError(Reason.ENDPOINT, f"no answer for {exchange.open_timeout:g} s")
 
 
 class Link:
@@ -123,6 +149,8 @@ class Link:
                         await self._upgrade(nursery, tap)
                         task_status.started()
                 except* (ConnectorError, *_FOREIGN) as group:
+                    if isinstance(group.exceptions[0], UnicodeError) and self._ws is not None:
+                        raise  # not wsproto's: whoever takes the messages has a bug
                     self._end(self._translated(group.exceptions[0]))
                 finally:
                     self._end(self._judged(tap))
@@ -137,16 +165,20 @@ class Link:
         if self._ws is None:
             raise self._final()
 
-    async def receive(self) -> str | bytes:
-        """The next whole message; a cancelled call loses none.
+    def deliver_to(self, take: Take) -> None:
+        """Begin to read: every batch of whole messages goes to ``take``, in the task of :meth:`run`'s reader.
 
-        Raises:
-            ConnectorError: the session has ended, and every message that came before its end has been taken.
+        Nothing is read beyond the 101 before this is called, and nothing while an awaitable that ``take`` returned is
+        not done. A ConnectorError that it raises ends the session, anything else ends :meth:`run`.
         """
-        with suppress(trio_websocket.ConnectionClosed):
-            return await self._connection().get_message()
+        ws = self._connection()
+        if self._tap is not None and not self.closed:
+            self._tap.attach(ws, take)
+
+    async def ended(self) -> ConnectorError:
+        """Wait for the end of the session; why it ended. All messages that came before were delivered."""
         await self._ended.wait()
-        raise self._final()
+        return self._final()
 
     async def send(self, data: str | bytes) -> None:
         """Send one message; if that takes longer than ``send_timeout``, or is cancelled, the session ends.
@@ -198,6 +230,7 @@ class Link:
             place=target.place,
             send_timeout=exchange.send_timeout,
             answer_by=min(trio.current_time() + exchange.upgrade_timeout, open_by),
+            largest=exchange.max_message_size,
             wall=self._wall,
             secret=target.query,
         )
@@ -213,7 +246,6 @@ class Link:
             max_message_size=self._exchange.max_message_size,
             receive_buffer_size=READ_SIZE,
         )
-        tap.attach(self._ws)
 
     def _translated(self, error: BaseException) -> ConnectorError:
         place = self._target.place
@@ -238,19 +270,25 @@ class Link:
     async def _part(self, tap: Tap) -> None:
         """Say goodbye where trio-websocket has not, and close the socket."""
         code = self._last_word(tap)
-        if code:
-            with suppress(trio.BrokenResourceError):
-                await tap.send_all(Connection(ConnectionType.CLIENT).send(CloseConnection(code=code)))
-        await trio.aclose_forcefully(tap)
+        try:
+            if code:
+                with suppress(trio.BrokenResourceError):
+                    await tap.send_all(Connection(ConnectionType.CLIENT).send(CloseConnection(code=code)))
+                    if code != GOING_AWAY:
+                        await tap.drain()
+        finally:
+            await trio.aclose_forcefully(tap)
 
     def _last_word(self, tap: Tap) -> int:
         """The code of the Close frame that is still owed to the server; 0 if none is."""
         if self._ws is None or tap.closing:
             return 0
+        if tap.lost is not None and tap.lost.reason in _OVER_LIMITS:
+            return _OVER_LIMITS[tap.lost.reason]
         closed = self._ws.closed
         if closed is None:
             return GOING_AWAY
-        return closed.code if closed.code in (1002, 1007) and closed.code != tap.close_code else 0
+        return closed.code if closed.code in _REFUSED and closed.code != tap.close_code else 0
 
     async def _in_time(self, act: Callable[[], Awaitable[None]], seconds: float, late: ConnectorError) -> None:
         """Do something on the session; if it is not finished in time, the session ends with ``late``."""

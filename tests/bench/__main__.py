@@ -15,7 +15,7 @@ from actors.exchanges import UPBIT
 from actors.feed import Feed
 from actors.items import Message
 from actors.stats import ConnectorStats
-from tests.bench import tree
+from tests.bench import tree, wire
 
 ITEMS = 20_000
 ROUNDS = 11
@@ -90,3 +90,5 @@ async def main() -> None:
 if __name__ == "__main__":
     trio.run(main)
     tree.report()
+    print()
+    wire.main()

@@ -191,7 +191,7 @@ async def command(connector: Connector, nursery: trio.Nursery) -> None:
     try:
         await connector.connect(nursery)
         await connector.send_message("PING")
-        assert_type(await connector.receive_raw(), str | bytes)
+        assert_type(await connector.receive_raw(), Sequence[str | bytes])
         await connector.reconnect()
     except ConnectorError as error:
         assert_type(error.reason, Reason)
