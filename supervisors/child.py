@@ -62,6 +62,8 @@ class ChildSpec:
     intensity: Intensity = DEFAULT
     """How many crashes are borne. Failures from outside (``ConnectorError``) never count."""
     too_many: TooMany = attrs.field(default=TooMany.ESCALATE, converter=TooMany)
+    """What follows more crashes than that. A dynamic child that is to escalate goes into quarantine, and its supervisor
+    fails once all its children are there for their crashes."""
     drain: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
     """Seconds that the child may go on after ``stopping`` is set and before it is cancelled."""
     shutdown: float = attrs.field(
@@ -148,7 +150,7 @@ class Child:
     timed_out: bool = False
     """Whether it is being stopped because it did not start in time."""
     crashed_out: bool = False
-    """Whether it is in quarantine for its crashes rather than on advice."""
+    """Whether it would escalate for its crashes, and is in quarantine because it is dynamic."""
     straggler: Straggler = Straggler.PARKED
     """What it does while it is unstopped."""
 

@@ -24,7 +24,7 @@ from actors.events import (
 )
 from supervisors.actions import Action, Observe
 from supervisors.agenda import reason_of, words
-from supervisors.child import LEAVING, RUNNING, Child, ChildSpec, ChildState, Failed, Outcome, Restart
+from supervisors.child import LEAVING, RUNNING, Child, ChildSpec, ChildState, Failed, Outcome, Restart, TooMany
 from supervisors.flags import AutoShutdown, Flags, Strategy
 from supervisors.refusals import StartFailed, Unstopped
 from supervisors.restart import Abandon, Fail, Judge, Rest, Retry, all_crashed_out
@@ -170,7 +170,7 @@ class Lifecycle(Stages):
             self._agenda.tell(IntensityExceeded, child, now, crashes=len(crossed), seconds=crossed.limit.seconds)
         match decision:
             case Retry(delay, Way.QUARANTINE):
-                child.crashed_out = crossed is not None
+                child.crashed_out = crossed is not None and child.spec.too_many is TooMany.ESCALATE
                 self._wait(child, now + delay, Way.QUARANTINE, now)
                 self._judge_quarantines(child, now)
             case Retry(delay, way):
@@ -236,7 +236,7 @@ class Lifecycle(Stages):
         )
 
     def _judge_quarantines(self, child: Child, now: float) -> None:
-        """Dynamic children fail their supervisor only when all are in quarantine for their crashes."""
+        """Dynamic children that escalate do so only when all of them are in quarantine for their crashes."""
         if (
             self.flags.unordered
             and self._census[ChildState.QUARANTINED] == len(self.children)

@@ -11,6 +11,7 @@ from supervisors import (
     ChildState,
     Intensity,
     StartFailed,
+    TooMany,
 )
 from tests.supervision.conftest import Clock, Setting
 from tests.supervision.stage import (
@@ -239,3 +240,15 @@ async def test_dynamic_children_escalate_when_all_have_crashed_out(autojump_cloc
         await doll.end(CRASH)
     await top.ended.wait()
     assert "top: its children (3) are all in quarantine for crashes" in str(top.error)
+
+
+async def test_dynamic_children_that_are_quarantined_never_escalate(autojump_clock: Clock, stage: Setting) -> None:
+    """Where a spec says quarantine, it is only that, also if it concerns all the children there are."""
+    doll = Doll("a")
+    top = stage(spec(doll, intensity=Intensity(0, 1), too_many=TooMany.QUARANTINE), dynamic=True)
+    await settle()
+    for _ in range(3):
+        await doll.end(CRASH)
+        await after(301)
+    assert doll.is_up
+    assert not top.ended.is_set()
