@@ -1,6 +1,7 @@
 """Feeds end to end under the virtual clock: every interruption found, bounded, told once, and healed."""
 
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +28,8 @@ from actors.events import (
 from actors.exchange import Exchange, Frame, Session, Subscription
 from actors.exchanges import BINANCE, BITHUMB, UPBIT
 from actors.exchanges._upbit_family import UpbitFamilySession
-from actors.items import Down, FeedFailed, Gap, Overflow
+from actors.feed import Feed
+from actors.items import Down, FeedFailed, Gap, Message, Overflow
 from supervisors import ChildSpec, Feeds, FeedsFailed, Intensity, TooManyCrashes, open_feeds
 from tests.scenes import Seen, check_against_ledger, scene, wall, watch
 
@@ -239,6 +241,62 @@ async def test_a_bug_in_one_profile_touches_no_other_feed(autojump_clock: trio.t
     )
     assert told == told_without
     assert len(messages) == len(messages_without)
+
+
+def forty_feeds(stumble: str | None = None) -> tuple[dict[str, list[Any]], Seen]:
+    """What each of forty feeds got and told in 150 seconds, all their servers cut once.
+
+    The parser of number 20 raises on the one message that contains ``stumble``.
+    """
+
+    class Stumbling(UpbitFamilySession):
+        def classify(self, data: str | bytes) -> Frame:
+            if stumble is not None and stumble in str(data):
+                raise ZeroDivisionError
+            return super().classify(data)
+
+    found: dict[str, list[Any]] = {f"f{n}": [] for n in range(40)}
+    everything = Seen()
+
+    async def consume(feed: Feed) -> None:
+        async for item in feed:
+            found[feed.name].append(item)
+
+    async def main() -> None:
+        sims = {f"{n}.example": simulated(UpbitVenue(), random=random.Random(n)) for n in range(40)}
+        async with scene(sims) as (feeds, _, seen), trio.open_nursery() as nursery:
+            for n, host in enumerate(sims):
+                profile = attrs.evolve(UPBIT, ws_url=f"wss://{host}/")
+                if n == 20:
+                    profile = attrs.evolve(profile, make_session=Stumbling)
+                nursery.start_soon(consume, feeds.open(profile, name=f"f{n}", trade="KRW-BTC"))
+            for n, sim in enumerate(sims.values()):
+                await trio.sleep_until(40 + n)
+                sim.cut()
+            await trio.sleep_until(150)
+            everything.events.extend(seen.events)
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    for event in everything.of(FeedEvent):
+        found[event.origin.feed].append(event)
+    return found, everything
+
+
+def test_a_parser_that_raises_on_one_message_among_forty_feeds() -> None:
+    """That feed comes back by itself, and the other 39 get and tell, to the microsecond, what they do without it."""
+    without, _ = forty_feeds()
+    trades = [item.data for item in without["f20"] if isinstance(item, Message) and "REALTIME" in str(item.data)]
+    trade = re.search(r'"sequential_id":\d+', str(trades[len(trades) // 2]))
+    assert trade is not None
+    with_it, told = forty_feeds(stumble=trade[0])
+    crashes = [event for event in told.of(Failed) if event.reason is Reason.CRASH]
+    assert [event.origin.feed for event in crashes] == ["f20"]
+    assert with_it["f20"] != without["f20"]
+    assert [item.reason for item in with_it["f20"] if isinstance(item, Gap)] == [Reason.EOF, Reason.CRASH]
+    for name in without.keys() - {"f20"}:
+        assert with_it[name] == without[name], name
+        assert [item.reason for item in with_it[name] if isinstance(item, Gap)] == [Reason.EOF]
 
 
 async def test_reconnect_and_disconnect(autojump_clock: trio.testing.MockClock) -> None:
