@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -15,6 +16,7 @@ from actors.backoff import ReconnectStrategy
 from actors.chaos import SIMULATED, BinanceVenue, BithumbVenue, SimulatedExchange, SimulatedVenue, UpbitVenue, What
 from actors.errors import Reason
 from actors.events import (
+    ChildStarted,
     Connected,
     Disconnected,
     Failed,
@@ -241,6 +243,18 @@ async def test_a_bug_in_one_profile_touches_no_other_feed(autojump_clock: trio.t
     )
     assert told == told_without
     assert len(messages) == len(messages_without)
+
+
+async def test_the_only_feed_is_quarantined_too(autojump_clock: trio.testing.MockClock) -> None:
+    """An application whose one feed always crashes keeps running, and the feed is tried again every 300 seconds."""
+    broken = attrs.evolve(UPBIT, make_session=Raising, heartbeats=(), link_timeout=0)
+    async with scene({UPBIT_HOST: upbit()}) as (feeds, _, seen):
+        feed = feeds.open(broken, trade="KRW-BTC")
+        await trio.sleep(1000)
+        assert feed.stats.state in (LinkState.QUARANTINED, LinkState.BACKOFF)
+    starts = [event.at for event in seen.of(ChildStarted) if event.child == "upbit"]
+    assert len(starts) == 4
+    assert all(later - earlier >= 300 for earlier, later in pairwise(starts))
 
 
 def forty_feeds(stumble: str | None = None) -> tuple[dict[str, list[Any]], Seen]:
