@@ -24,7 +24,8 @@ myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 nitpicky = True
 AMBIGUOUS = {"Link"}  # a name of two rooms, imported for type checkers only
-nitpick_ignore = [("py:class", name) for name in AMBIGUOUS]
+UNNAMED = {"Ts"}  # a variadic type variable is written without its module
+nitpick_ignore = [("py:class", name) for name in AMBIGUOUS | UNNAMED]
 nitpick_ignore_regex = [
     # no page of another project is fetched: a build needs no network
     ("py:.*", r"(?!actors\.|supervisors\.)\w+\..*"),
