@@ -22,10 +22,10 @@ from actors.notifier import notifier
 from actors.notifier.courier import Courier
 from actors.telling import Telling
 from actors.transport import Gate, websocket
-from supervisors import restart
 from supervisors import supervisor as supervising
 from supervisors.feeds import Feeds
 from supervisors.intensity import Window
+from supervisors.restart import Judge
 from supervisors.simulation import Simulation
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -158,9 +158,9 @@ def _told_wrong(original: Any, self: Feeds, feed: Feed, event: Any) -> None:
     original(self, feed, attrs.evolve(event, delay=event.delay * 2) if isinstance(event, RestartScheduled) else event)
 
 
-def _asks_no_time(original: Any, child: Any, draws: Any, least: float = 0.0, way: Any = None) -> Any:
+def _asks_no_time(original: Any, self: Judge, child: Any, least: float = 0.0, way: Any = None) -> Any:
     del least, way
-    return original(child, draws)
+    return original(self, child)
 
 
 async def _never_looks(_original: Any, self: Connector) -> None:
@@ -207,7 +207,7 @@ def _forever(original: Any, self: ReconnectStrategy, random: Any = None) -> floa
 BUGS: dict[str, Plant] = {
     "I1": around(websocket.trio, "aclose_forcefully", _leak),
     "I2": around(Feeds, "_decided", _told_wrong),
-    "I3": _both(around(Gate, "close", lambda original, *args: None), around(restart, "_retry", _asks_no_time)),
+    "I3": _both(around(Gate, "close", lambda original, *args: None), around(Judge, "_retry", _asks_no_time)),
     "I4": _both(around(Connector, "health_check", _never_looks), around(Connector, "_ping_loop", _no_ping)),
     "I5": around(Feed, "_resume", _no_gap),
     "I6": around(Feed, "push", _gap_behind),
