@@ -25,6 +25,7 @@ from actors.notifier import (
     Style,
     Telegram,
     Webhook,
+    Window,
 )
 from supervisors.feeds import Feeds
 from supervisors.standalone import report
@@ -295,6 +296,46 @@ async def test_muting_a_running_notifier(nursery: trio.Nursery, autojump_clock: 
     await trio.sleep(4000)
     assert notifier.muted == ()
     assert [text.split(" (")[0].split("\n")[0] for _, text in fake.sent][1:] == ["upbit muted", "upbit no longer muted"]
+
+
+async def test_a_mute_outlives_the_process(tmp_path: Path) -> None:
+    """One note at each end, however often the process restarts in between; a window that was edited away is gone."""
+    start, offset = time.time_ns(), 0.0
+
+    def at(seconds: float) -> int:
+        return start + round(seconds * 1e9)
+
+    planned, edited = Window("bithumb", at(5), at(900)), Window("bithumb", at(5), at(800))
+    notes: list[str] = []
+    for offset, windows, muted in (
+        (10.0, (planned,), ["bithumb", "upbit"]),
+        (100.0, (planned,), ["bithumb", "upbit"]),
+        (200.0, (edited,), ["bithumb", "upbit"]),
+        (300.0, (), ["upbit"]),
+        (600.0, (), []),
+        (601.0, (), []),
+    ):
+        fake = Fake("a")
+        notifier = Notifier(
+            [Route(fake, Style.INCIDENTS)],
+            rules=Rules(windows=windows),
+            spool=tmp_path / "spool.sqlite3",
+            wall=lambda offset=offset: at(offset),
+            zone=UTC,
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(notifier.run)
+            await trio.sleep(0.2)
+            for origin in (UPBIT, OTHER):
+                notifier.hook(live(trio.current_time(), origin))
+            await trio.sleep(0.2)
+            if not notes:
+                notifier.mute("upbit", 500)
+                await trio.sleep(0.2)
+            assert sorted(each.subject for each in notifier.muted) == muted
+            nursery.cancel_scope.cancel()
+        notes += [text.split(" (")[0].split("\n")[0] for _, text in fake.sent if "muted" in text.split("\n")[0]]
+    assert notes == ["bithumb muted", "upbit muted", "bithumb muted", "upbit no longer muted"]
 
 
 async def test_a_stop_is_one_message(autojump_clock: MockClock) -> None:

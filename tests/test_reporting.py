@@ -86,6 +86,7 @@ def reports() -> Iterator[Report]:
     yield Maintenance(severity=Severity.INFO, subject="upbit", begins=False, until=900, troubles=many(2))
     yield Beat(severity=Severity.INFO, total=3, live=2)
     yield Storage(severity=Severity.PAGE, detail="disk is full")
+    yield Storage(severity=Severity.INFO, detail="")
     yield Trial(severity=Severity.INFO)
     for event in (
         Overflowed(at=0, origin=UPBIT, policy="block", depth=5),

@@ -1,6 +1,8 @@
 """When nobody wants to be told: quiet hours and maintenance windows (pure)."""
 
+import json
 import re
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, time, timedelta, tzinfo
 
 import attrs
@@ -58,6 +60,24 @@ class Window:
     def covers(self, origin: Origin) -> bool:
         """Whether it is about this feed."""
         return self.subject in (origin.feed, origin.exchange)
+
+
+def kept(windows: Iterable[Window], configured: Collection[Window]) -> str:
+    """Open windows in words that :func:`reopened` reads, for the next process."""
+    return json.dumps([(*attrs.astuple(window), window in configured) for window in windows])
+
+
+def reopened(words: str | None, configured: Collection[Window]) -> tuple[Window, ...]:
+    """The windows that were open when the process before this one ended, less those that the configuration
+    had and has no more."""
+    try:
+        read = [
+            (Window(str(subject), int(begins), int(ends)), of)
+            for subject, begins, ends, of in json.loads(words or "[]")
+        ]
+    except (ValueError, TypeError, RecursionError):
+        return ()
+    return tuple(window for window, of_configuration in read if not of_configuration or window in configured)
 
 
 def length(text: str) -> float:

@@ -5,7 +5,7 @@ Events go in by :meth:`Incidents.take`; :meth:`Incidents.step` says what is to b
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
@@ -75,17 +75,25 @@ class Incidents:
         rules: What an operator has decided.
         now: When it began, trio's time.
         unclean: The process before this one ended without a stop: when it was last seen and when this one began.
+        told: The windows that were open, and told of, when the process before this one ended. Those that somebody
+            opened by hand go on, those of the rules are not told of once more.
     """
 
-    def __init__(self, rules: Rules, now: float, unclean: tuple[float, float] | None = None) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        now: float,
+        unclean: tuple[float, float] | None = None,
+        told: Sequence[Window] = (),
+    ) -> None:
         self.rules = rules
         self._folding = Folding()
         self._began = now
         self._unclean = unclean
         self._started = False
         self._concerns: dict[tuple[str, type[Event]], _Concern] = {}
-        self._ahead = sorted(rules.windows, key=lambda window: window.begins)
-        self._open: list[Window] = []
+        self._open = list(told)
+        self._ahead = sorted((each for each in rules.windows if each not in told), key=lambda window: window.begins)
         self._beat = now + rules.heartbeat if rules.heartbeat else math.inf
         self._alarm = now
         """When a window begins or ends, on trio's clock, as it was when last looked at."""

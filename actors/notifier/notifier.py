@@ -16,7 +16,7 @@ from actors.notifier.channel import Channel, Letter
 from actors.notifier.courier import Courier, Queued
 from actors.notifier.folds import graver
 from actors.notifier.heartbeat import Ping
-from actors.notifier.hours import Window, local
+from actors.notifier.hours import Window, kept, local, reopened
 from actors.notifier.incidents import TAKEN, Incidents, Rules
 from actors.notifier.notification import TOLD, Notification, Severity, Style, guide
 from actors.notifier.reporting import tell
@@ -28,6 +28,7 @@ SIGN_OF_LIFE = 10.0
 """Seconds between two notes in the spool that we run: what an unclean stop is dated by."""
 
 _RUNNING = "running"
+_WINDOWS = "windows"
 
 
 @attrs.frozen
@@ -100,6 +101,8 @@ class Notifier:
         self._ping = ping
         self._spool_file = spool
         self._incidents: Incidents | None = None
+        self._kept: tuple[Window, ...] = ()
+        """The open windows that the next process will know of."""
         self._outbox: list[tuple[str, Letter]] = []
         """Letters by channel that are not in the spool yet."""
         self._wanted: set[type[Event]] = set()
@@ -155,7 +158,7 @@ class Notifier:
         async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
             spool = None
             if self._spool_file is not None:
-                spool = await stack.enter_async_context(Spool(self._spool_file, self._cannot_keep))
+                spool = await stack.enter_async_context(Spool(self._spool_file, self._storage))
             await self._resume(spool)
             for courier in self._couriers.values():
                 # entering a channel waits for no network; it may import and build an HTTP client, once, at the start
@@ -179,7 +182,7 @@ class Notifier:
         """Take up what an earlier process has left; an earlier incarnation's is still here."""
         if self._incidents is not None or not self._couriers:
             return
-        now, wall, unclean = trio.current_time(), self._wall(), None
+        now, wall, unclean, windows = trio.current_time(), self._wall(), None, None
         if spool is not None:
             for stored in await spool.load():
                 courier = self._couriers.get(stored.channel)
@@ -191,8 +194,10 @@ class Notifier:
             if seen:
                 unclean = (now - max(wall - int(seen), 0) / 1e9, now)
             await spool.remember(_RUNNING, str(wall))
+            windows = await spool.recall(_WINDOWS)
         if self._in_style(Style.INCIDENTS):
-            self._incidents = Incidents(self._rules, now, unclean)
+            self._kept = reopened(windows, self._rules.windows)
+            self._incidents = Incidents(self._rules, now, unclean, self._kept)
 
     async def _show_life(self, spool: Spool) -> None:
         while True:
@@ -213,6 +218,9 @@ class Notifier:
             for report in self._incidents.step(trio.current_time(), self._wall()):
                 self._report(report)
         await self._post(spool)
+        if spool is not None and self.muted != self._kept:
+            self._kept = self.muted
+            await spool.remember(_WINDOWS, kept(self._kept, self._rules.windows))
 
     async def _say_goodbye(self, spool: Spool | None) -> None:
         if spool is not None:
@@ -271,9 +279,11 @@ class Notifier:
             for (name, letter), key in zip(batch, keys, strict=True):
                 self._couriers[name].take(Queued(letter, key))
 
-    def _cannot_keep(self, why: str) -> None:
-        self._emit(ChannelTrouble(at=trio.current_time(), channel="spool", error=why, delay=None))
-        self._report(Storage(severity=Severity.PAGE, detail=why), *Style)
+    def _storage(self, trouble: str) -> None:
+        """Letters cannot be kept on disk, or with no words for it they can again."""
+        if trouble:
+            self._emit(ChannelTrouble(at=trio.current_time(), channel="spool", error=trouble, delay=None))
+        self._report(Storage(severity=Severity.PAGE if trouble else Severity.INFO, detail=trouble), *Style)
 
 
 async def _cancel_at(event: trio.Event, scope: trio.CancelScope) -> None:

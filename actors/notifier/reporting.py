@@ -61,6 +61,8 @@ class _Writer:
                 return self._maintenance(report)
             case Beat():
                 return [self.line("beat", total=report.total, live=report.live)]
+            case Storage(detail=""):
+                return [self.line("kept_again")]
             case Storage():
                 more = [self.line("detail", detail=clean(report.detail)), self.line("memory"), self.line("check_disk")]
                 return [self.line("storage"), *more]

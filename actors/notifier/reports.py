@@ -131,7 +131,7 @@ class Beat(Report):
 
 @attrs.frozen(kw_only=True)
 class Storage(Report):
-    """Alerts cannot be kept on disk; ``detail`` says why."""
+    """Alerts cannot be kept on disk, and ``detail`` says why; or they can again, where it is empty."""
 
     detail: str
 

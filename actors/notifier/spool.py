@@ -1,5 +1,6 @@
 """What must outlive the process: letters that have not arrived, and a few facts, in a SQLite file."""
 
+import math
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,8 @@ MAX_BYTES = 10 << 20
 DEADLINE = 5.0
 """Seconds for one transaction: a disk that takes longer is taken for broken."""
 CLOSE_DEADLINE = 2.0
+RETRY = 60.0
+"""Seconds after which a disk that did not do is tried again."""
 
 _SCHEMA = """
 create table if not exists letters (
@@ -30,6 +33,8 @@ create table if not exists letters (
 );
 create table if not exists facts (name text primary key, value text not null);
 """
+
+_REMEMBER = "insert or replace into facts values (?, ?)"
 
 
 @attrs.frozen
@@ -46,20 +51,24 @@ class Spool:
 
     One connection, used by one thread at a time, with a write-ahead log and a flush of the disk at every commit: what
     :meth:`add` has returned from is there after a crash. It never raises for the disk's sake: a file that is damaged
-    is put aside, and where nothing can be written the spool turns into one that keeps nothing, while the letters
-    themselves go on in memory. Either is told once.
+    is put aside, and where nothing can be written the spool keeps nothing until it can, while the letters themselves go
+    on in memory. Each is told once.
 
     Args:
         path: The file; made with mode 0600 if it is not there, its folder with 0700.
-        trouble: Called with what is wrong, in words.
+        trouble: Called with what is wrong, in words, and with none once letters are kept again.
     """
 
     def __init__(self, path: Path, trouble: Callable[[str], object]) -> None:
         self._path = path
         self._trouble = trouble
+        self._broken = False
+        """Whether trouble was told and has not passed."""
+        self._again = math.inf
+        """When the disk is tried again."""
         self._connection: sqlite3.Connection | None = None
         self._facts: dict[str, str] = {}
-        """What was remembered while nothing can be written."""
+        """What was remembered, for a time in which nothing can be written, and for after it."""
         self._one = trio.CapacityLimiter(1)
 
     async def __aenter__(self) -> Self:
@@ -82,7 +91,11 @@ class Spool:
     async def add(self, letters: Iterable[tuple[str, Letter]]) -> Sequence[int]:
         """Keep letters, each with its channel's name; returns their keys, 0 where they are kept in memory only."""
         rows = [(channel, each.id, each.severity.value, each.text, each.made) for channel, each in letters]
-        return await self._try(lambda: self._add(rows), [0] * len(rows))
+        keys = await self._try(lambda: self._add(rows), [0] * len(rows))
+        if self._broken and all(keys):
+            self._broken = False
+            self._trouble("")
+        return keys
 
     async def remove(self, keys: Iterable[int]) -> None:
         """Forget letters that have arrived."""
@@ -94,7 +107,7 @@ class Spool:
         """Keep a fact under a name, in the place of an older one."""
         self._facts[name] = value
         row = (name, value)
-        await self._try(lambda: self._write("insert or replace into facts values (?, ?)", [row]), None)
+        await self._try(lambda: self._write(_REMEMBER, [row]), None)
 
     async def recall(self, name: str) -> str | None:
         """What was last remembered under that name."""
@@ -103,8 +116,10 @@ class Spool:
     async def _try(self, act: Callable[[], T], otherwise: T) -> T:
         """What ``act`` returns, done in the thread; ``otherwise`` if the disk does not do."""
         if self._connection is None and act != self._open:
-            await trio.lowlevel.checkpoint()
-            return otherwise
+            if trio.current_time() < self._again:
+                await trio.lowlevel.checkpoint()
+                return otherwise
+            await self._try(self._open, None)
         try:
             with trio.fail_after(DEADLINE):
                 return await trio.to_thread.run_sync(act, abandon_on_cancel=True, limiter=self._one)
@@ -113,7 +128,10 @@ class Spool:
         except trio.TooSlowError:
             why = f"nothing was written within {DEADLINE:g} s"
         self._connection = None
-        self._trouble(f"{self._path}: {why}")
+        self._again = trio.current_time() + RETRY
+        if not self._broken:
+            self._broken = True
+            self._trouble(f"{self._path}: {why}")
         return otherwise
 
     # -- in the thread
@@ -143,6 +161,8 @@ class Spool:
             connection.execute(f"pragma max_page_count = {MAX_BYTES // page}")
             connection.executescript(_SCHEMA)
             _check(connection)
+            with connection:
+                connection.executemany(_REMEMBER, list(self._facts.items()))
         except BaseException:
             connection.close()
             raise

@@ -72,6 +72,7 @@ LINES: Mapping[str, Words] = {
     "muted": _words("{subject} 알림 중지 ({until}까지)", "{subject} muted (until {until})"),
     "unmuted": _words("{subject} 알림 재개", "{subject} no longer muted"),
     "beat": _words("정상 동작 중: {total}개 피드 중 {live}개 연결", "alive: {live} of {total} feeds are live"),
+    "kept_again": _words("알림을 다시 디스크에 보관함", "alerts are kept on disk again"),
     "storage": _words("알림을 디스크에 보관할 수 없음", "alerts cannot be kept on disk"),
     "test": _words("시험 메시지입니다", "this is a test message"),
     # -- and the lines below them
