@@ -325,3 +325,78 @@ def test_a_url_of_ones_own_replaces_an_endpoint_too() -> None:
 
     exchange = at_url(attrs.evolve(GENERIC, endpoint=endpoint), "wss://example.com/", "--url")
     assert (exchange.ws_url, exchange.endpoint) == ("wss://example.com/", None)
+
+
+NO_PROXY = "feed.a.proxy: a proxy's URL looks like http://host:port or socks5://host:port (it is not shown)"
+PROXIED = """
+[defaults]
+proxy = "${env:PROXY}"
+[feed.a]
+on = "upbit"
+trade = ["KRW-BTC"]
+[feed.b]
+on = "upbit"
+trade = ["KRW-BTC"]
+proxy = "none"
+[feed.c]
+on = "upbit"
+trade = ["KRW-BTC"]
+proxy = "env"
+ca_file = "ca.pem"
+[feed.d]
+on = "binance"
+trade = ["BTC/USDT"]
+proxy = "env"
+[feed.e]
+on = "upbit"
+trade = ["KRW-BTC"]
+proxy = "http://gate:3128"
+"""
+
+
+def test_proxies(tmp_path: Path) -> None:
+    """A proxy for all feeds, another for one, that of the environment where asked, or none; nowhere a password."""
+    ca_file(tmp_path)
+    (tmp_path / "feeds.toml").write_text(PROXIED, encoding="utf-8")
+    environment = {
+        "PROXY": "socks5://trader:s3cret@gate:1080",
+        "https_proxy": "http://trader:s3cret@other:8080",
+        "no_proxy": "binance.com",
+    }
+    config = load(tmp_path / "feeds.toml", environment=environment)
+    assert [repr(plan.network) for plan in config.feeds] == [
+        "<ProxyNetwork gate:1080>",
+        "None",
+        "<ProxyNetwork other:8080>",
+        "None",
+        "<ProxyNetwork gate:3128>",
+    ]
+    assert "s3cret" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("written", "mistake"),
+    [
+        (
+            "gate:3128",
+            "feed.a.proxy: a proxy's URL looks like http://host:port or socks5://host:port (it is not shown)",
+        ),
+        (
+            "http://trader:s3cret@gate:3128",
+            'feed.a.proxy: credentials must not stand in the file; write the whole URL as "${env:NAME}"',
+        ),
+        ("${env:NOPE}", "feed.a.proxy: environment variable NOPE is not set"),
+        (
+            "${env:BAD}",
+            "feed.a.proxy: a proxy's URL looks like http://host:port or socks5://host:port (it is not shown)",
+        ),
+        ("env", NO_PROXY),
+    ],
+)
+def test_bad_proxies(tmp_path: Path, written: str, mistake: str) -> None:
+    """What is no proxy is refused at the start, wherever it is written, and never repeated."""
+    file = tmp_path / "feeds.toml"
+    file.write_text(f'[feed.a]\non = "upbit"\ntrade = ["KRW-BTC"]\nproxy = "{written}"\n', encoding="utf-8")
+    with pytest.raises(BadInput) as caught:
+        load(file, environment={"BAD": "ftp://x:s3cret@gate:1", "ALL_PROXY": "ftp://x:s3cret@gate:1"})
+    assert caught.value.lines == (mistake,)

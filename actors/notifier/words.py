@@ -130,6 +130,11 @@ CAUSES: Mapping[Reason, Words] = {
     Reason.RESET: _words("서버가 연결을 강제로 끊음", "the server reset the connection"),
     Reason.EOF: _words("서버가 예고 없이 연결을 끊음", "the server cut the connection without a close frame"),
     Reason.SEND_TIMEOUT: _words("전송 시간 초과", "sending timed out"),
+    Reason.PROXY_UNREACHABLE: _words("프록시에 연결할 수 없음", "the proxy cannot be reached"),
+    Reason.PROXY_TIMEOUT: _words("프록시 응답 시간 초과", "the proxy did not answer in time"),
+    Reason.PROXY_AUTH: _words("프록시 인증 실패", "the proxy does not accept our credentials"),
+    Reason.PROXY_REFUSED: _words("프록시가 연결을 거부함", "the proxy refused the connection"),
+    Reason.PROXY_GARBAGE: _words("프록시가 아닌 응답", "the proxy's answer is none of a proxy"),
     Reason.TLS_EXPIRED: _words(
         "TLS 인증서의 유효 기간이 지났거나 아직 아님", "the TLS certificate is expired or not yet valid"
     ),
@@ -184,6 +189,12 @@ ACTIONS: Mapping[Reason, Words] = {
     Reason.FD_LIMIT: _words(
         "파일 디스크립터 한도(ulimit -n)를 늘리세요", "raise the file descriptor limit (ulimit -n)"
     ),
+    Reason.PROXY_UNREACHABLE: _words("프록시가 켜져 있는지 확인하세요", "check whether the proxy is up"),
+    Reason.PROXY_AUTH: _words("프록시의 사용자와 비밀번호를 확인하세요", "check the proxy's user and password"),
+    Reason.PROXY_REFUSED: _words(
+        "프록시가 이 호스트와 포트를 허용하는지 확인하세요", "check whether the proxy allows this host and port"
+    ),
+    Reason.PROXY_GARBAGE: _words("프록시의 종류와 포트를 확인하세요", "check the kind and the port of the proxy"),
     Reason.TLS_EXPIRED: _words(
         "이 서버의 시계를 확인하세요. 맞다면 거래소 인증서 문제입니다",
         "check this machine's clock; if it is right, the exchange's certificate is at fault",

@@ -5,5 +5,6 @@ from actors.transport.http import HttpClient as HttpClient
 from actors.transport.network import Address as Address
 from actors.transport.network import Network as Network
 from actors.transport.network import SystemNetwork as SystemNetwork
+from actors.transport.proxy import ProxyNetwork as ProxyNetwork
 from actors.transport.websocket import Link as Link
 from actors.transport.websocket import find_link as find_link

@@ -47,6 +47,11 @@ async def dial(network: Network, host: str, port: int, *, tls: bool, exchange: E
             raise _tls_error(error, f"{place} ({address})") from error
 
 
+async def reach(network: Network, host: str, port: int) -> tuple[trio.abc.Stream, Address]:
+    """Resolve and connect, however long it takes; raises as :func:`dial` does, but for what is late."""
+    return await _Race(network, f"{host}:{port}").run(interleaved(await _resolve(network, host, port)))
+
+
 def broken(error: BaseException, place: str) -> ConnectorError:
     """What a stream's failure means: the link was reset, or TLS fell apart."""
     cause = _cause(error)
@@ -91,7 +96,7 @@ class _Race:
     network: Network
     place: str
     winner: tuple[trio.abc.Stream, Address] | None = None
-    losers: list[NetworkError] = attrs.Factory(list[NetworkError])
+    losers: list[ConnectorError] = attrs.Factory(list[ConnectorError])
 
     async def run(self, addresses: Sequence[Address]) -> tuple[trio.abc.Stream, Address]:
         try:
@@ -107,16 +112,14 @@ class _Race:
                 await trio.aclose_forcefully(self.winner[0])
             raise
         if self.winner is None:
-            self.losers.sort(key=lambda loser: _TELLING.index(loser.reason))
-            raise self.losers.pop()
+            raise max(self.losers, key=lambda loser: _TELLING.get(loser.reason, 9))
         return self.winner
 
     async def _attempt(self, address: Address, failed: trio.Event, race: trio.CancelScope) -> None:
         try:
             stream = await self.network.connect(address)
-        except OSError as error:
-            reason = _REASONS.get(error.errno or 0, Reason.NET_UNREACHABLE)
-            self.losers.append(NetworkError(reason, f"{self.place} ({address}): {_words(error)}"))
+        except (OSError, ConnectorError) as error:
+            self.losers.append(error if isinstance(error, ConnectorError) else self._named(error, address))
             failed.set()
             return
         if self.winner is None:
@@ -124,6 +127,10 @@ class _Race:
             race.cancel()
         else:
             await trio.aclose_forcefully(stream)
+
+    def _named(self, error: OSError, address: Address) -> NetworkError:
+        reason = _REASONS.get(error.errno or 0, Reason.NET_UNREACHABLE)
+        return NetworkError(reason, f"{self.place} ({address}): {_words(error)}")
 
 
 _REASONS = {
@@ -137,14 +144,14 @@ _REASONS = {
     errno.ENFILE: Reason.FD_LIMIT,
 }
 
-_TELLING = (
-    Reason.NET_UNREACHABLE,
-    Reason.CONNECT_TIMEOUT,
-    Reason.RESET,
-    Reason.REFUSED,
-    Reason.LOCAL_PORTS,
-    Reason.FD_LIMIT,
-)
+_TELLING = {
+    Reason.NET_UNREACHABLE: 1,
+    Reason.CONNECT_TIMEOUT: 2,
+    Reason.RESET: 3,
+    Reason.REFUSED: 4,
+    Reason.LOCAL_PORTS: 5,
+    Reason.FD_LIMIT: 6,
+}
 """Of several failed addresses the one that got furthest tells most: one without a route says nothing of the server."""
 
 

@@ -42,7 +42,7 @@ class Network(Protocol):
         ...
 
     async def connect(self, address: Address) -> trio.abc.Stream:
-        """A stream to the address; raises OSError."""
+        """A stream to the address; raises OSError, or a ConnectorError that needs no translation."""
         ...
 
     async def secure(self, stream: trio.abc.Stream, host: str) -> trio.abc.Stream:

@@ -14,6 +14,8 @@ from actors.exchange import PORTABLE_CHANNELS, Exchange, Subscription
 from actors.exchanges import GENERIC, find
 from actors.items import Overflow
 from actors.notifier import Notifier
+from actors.transport import Network, ProxyNetwork, SystemNetwork
+from actors.transport.proxy import from_environment
 from supervisors.feeds import FeedPlan
 from supervisors.standalone.alerts import Alerts, Out, read_alerts
 from supervisors.standalone.mistakes import BadInput, nearest
@@ -37,7 +39,12 @@ _TOP: Schema = {
     "messages": dict[str, Any],
     "state_dir": str,
 }
-_FOR_ALL: Schema = {"set": dict[str, Any], "overflow": Literal["drop_oldest", "block", "fail"], "ca_file": str}
+_FOR_ALL: Schema = {
+    "set": dict[str, Any],
+    "overflow": Literal["drop_oldest", "block", "fail"],
+    "ca_file": str,
+    "proxy": str,
+}
 _FEED: Schema = {
     "on": str,
     **dict.fromkeys(PORTABLE_CHANNELS, Codes),
@@ -130,6 +137,8 @@ class _Reader:
         self.mistakes: list[str] = []
         self._folder = path.parent
         self._environment = environment
+        self._secrets = Secrets(environment, self._path)
+        self._direct: dict[Path | None, SystemNetwork] = {}
         # what the reader of [notify] borrows
         self.table, self.attempt, self.path = self._table, self._try, self._path
 
@@ -161,8 +170,30 @@ class _Reader:
             found["overflow"] = Overflow(table["overflow"])
         if "ca_file" in table:
             ca_file = self._path(table["ca_file"])
-            found["network"] = self._try(f"{place}ca_file", trusting, ca_file)
+            found["network"] = self._try(f"{place}ca_file", self._network, ca_file)
+        if "proxy" in table:
+            found["proxy"] = self._try(f"{place}proxy", self._proxy, table["proxy"])
         return found
+
+    def _network(self, ca_file: Path | None) -> SystemNetwork:
+        """One for all feeds that trust the same, so that they share its look-ups."""
+        if ca_file not in self._direct:
+            self._direct[ca_file] = SystemNetwork() if ca_file is None else trusting(ca_file)
+        return self._direct[ca_file]
+
+    def _proxy(self, text: str) -> str:
+        """``none``, ``env``, or the URL of a proxy."""
+        if text in ("none", "env"):
+            return text
+        if "@" in text:
+            raise ValueError('credentials must not stand in the file; write the whole URL as "${env:NAME}"')
+        url = self._secrets.read(text).reveal() if text.startswith("${") else text
+        ProxyNetwork(self._network(None), url)
+        return url
+
+    def _behind(self, network: Network | None, proxy: str, host: str) -> Network | None:
+        url = from_environment(self._environment, host) if proxy == "env" else proxy
+        return network if url in (None, "none") else ProxyNetwork(network or self._network(None), url)
 
     def _feed(self, name: str, raw: dict[str, Any], defaults: dict[str, Any]) -> FeedPlan | None:
         before, place = len(self.mistakes), f"feed.{name}."
@@ -179,6 +210,10 @@ class _Reader:
             return None
         arguments = {**defaults, **shared, "exchange": exchange, "subscriptions": subscriptions, "name": name}
         del arguments["set"]
+        if (proxy := arguments.pop("proxy", None)) is not None:
+            arguments["network"] = self._try(
+                f"{place}proxy", self._behind, arguments.get("network"), proxy, exchange.host
+            )
         return self._try(place[:-1], FeedPlan, **arguments)
 
     def _exchange(self, table: dict[str, Any], fields: dict[str, Any], place: str) -> Exchange | None:
@@ -205,7 +240,7 @@ class _Reader:
     # -- the rest
 
     def _alerts(self, notify: dict[str, Any], feeds: dict[str, str]) -> Alerts:
-        return read_alerts(notify, self, Secrets(self._environment, self._path), feeds)
+        return read_alerts(notify, self, self._secrets, feeds)
 
     def _web(self, raw: dict[str, Any]) -> Web | None:
         table = self._table(raw, _WEB, "web.", required=("port",))
