@@ -129,11 +129,12 @@ class Connector:
         link: Link | None = None
         try:
             link = await find_link(self._network, self.exchange, wall=self._wall, http=self._http)
-            await self._gate.enter(link.host, self.exchange.limits)
+            turn = self.stats.turn = self._gate.line_up(link.host, self.exchange.limits, self._network.source)
+            await turn.come()
             await nursery.start(link.run)
         except ConnectorError as error:
             if error.advice.way is Way.AFTER and link is not None:
-                self._gate.close(link.host, error.advice.seconds)
+                self._gate.close(link.host, error.advice.seconds, self._network.source)
             raise self._fail(error) from error.__cause__
         self._link = link
         self._is_connected()
@@ -380,7 +381,10 @@ class Connector:
         return error
 
     def _ended(self, ending: Reason) -> None:
-        """The session's nursery has closed."""
+        """The session's nursery has closed, and with it the socket."""
+        if self.stats.turn is not None:
+            self.stats.turn.leave()
+            self.stats.turn = None
         if self._verdict is None and ending is not Reason.STOPPED:
             slow = ending is Reason.OVERFLOW
             self._tell.failed(ending, "the consumer is too slow" if slow else "a bug of ours, see the child's exit")

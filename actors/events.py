@@ -306,6 +306,14 @@ class ChannelTrouble(Event):
 
 
 @attrs.frozen(kw_only=True)
+class NotKept(Event):
+    """Something that should outlive the process cannot be kept on disk, or what was kept cannot be read."""
+
+    error: str
+    """What, why, and what follows from it."""
+
+
+@attrs.frozen(kw_only=True)
 class SubscriberFailed(Event):
     """A subscriber of events raised and was dropped."""
 

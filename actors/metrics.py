@@ -1,8 +1,8 @@
 """Prometheus metrics: one subscriber of events, and a collector that reads the feeds' counts when it is scraped.
 
 Every name begins with ``feedwarden_``. Label values come from closed sets: the names of feeds and notification
-channels (both from the configuration), exchanges, reasons, states and outcomes; never a URL, a code or a text of
-somebody else's.
+channels and source addresses (all from the configuration), exchanges and their hosts, reasons, states and outcomes;
+never a URL, a code or a text of somebody else's.
 """
 
 import importlib.metadata
@@ -26,6 +26,7 @@ from actors.events import (
     StateChanged,
 )
 from actors.stats import ConnectorStats
+from actors.transport.gate import GateState, Key
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 """The media type of what :meth:`Metrics.render` returns."""
@@ -106,6 +107,7 @@ class Metrics(Collector):
         self._queued: Callable[[], Mapping[str, int]] = dict
         self._oldest: Callable[[], Mapping[str, float]] = dict
         self._quarantined: Callable[[], Mapping[str, bool]] = dict
+        self._gate: Callable[[], Mapping[Key, GateState]] = dict
         self._version = _version()
         self.registry.register(self)
 
@@ -139,6 +141,10 @@ class Metrics(Collector):
     ) -> None:
         """Show a notifier's channels by name: how many messages wait, the age of the oldest, who refuses us."""
         self._queued, self._oldest, self._quarantined = queued, oldest, quarantined
+
+    def watch_gate(self, states: Callable[[], Mapping[Key, GateState]]) -> None:
+        """Show a gate: how it stands for each host and source address."""
+        self._gate = states
 
     def hook(self, event: Event) -> None:
         """Count an event: an :data:`~actors.events.EventHook`."""
@@ -181,6 +187,7 @@ class Metrics(Collector):
             for labels, count in list(self._by_reason[name].items()):
                 family.add_metric(labels, count)
             yield family
+        yield from self._gate_metrics()
         yield from self._notifier_metrics()
         yield GaugeMetricFamily("feedwarden_demo", "1 if the data are simulated.", value=int(self.demo))
         build = GaugeMetricFamily("feedwarden_build_info", "The version that runs.", labels=("version",))
@@ -214,6 +221,23 @@ class Metrics(Collector):
                 if value is not None:
                     gauge.add_metric((name,), value)
             yield gauge
+
+    def _gate_metrics(self) -> Iterator[Metric]:
+        labels = ("host", "source")
+        waiting = GaugeMetricFamily("feedwarden_gate_waiting", "Attempts that wait for a turn to dial.", labels=labels)
+        inside = GaugeMetricFamily("feedwarden_gate_sockets", "Attempts and sockets that are through.", labels=labels)
+        passes = CounterMetricFamily("feedwarden_gate_passes", "Attempts that have passed the gate.", labels=labels)
+        closed = GaugeMetricFamily(
+            "feedwarden_gate_closed_seconds",
+            "How long nobody is let through, as the host demands.",
+            labels=labels,
+        )
+        for key, state in self._gate().items():
+            waiting.add_metric(key, state.waiting)
+            inside.add_metric(key, state.inside)
+            passes.add_metric(key, state.passes)
+            closed.add_metric(key, state.closed)
+        yield from (waiting, inside, passes, closed)
 
     def _notifier_metrics(self) -> Iterator[Metric]:
         queued = GaugeMetricFamily(

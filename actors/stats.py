@@ -3,6 +3,7 @@
 import attrs
 
 from actors.events import LinkState, Origin
+from actors.transport.gate import Turn
 
 
 @attrs.define
@@ -34,3 +35,20 @@ class ConnectorStats:
     backoff: float = 0.0
     """The delay before the next attempt in seconds; 0 while none is scheduled."""
     last_error: str = ""
+    turn: Turn | None = None
+    """The present attempt's place at the gate; None between two attempts."""
+
+    @property
+    def gate_position(self) -> int:
+        """The place in the line before the gate, 1 being the next to pass; 0 while it does not wait there."""
+        return self.turn.position if self.turn is not None else 0
+
+    @property
+    def shown_state(self) -> str:
+        """The state as a person reads it: the state's word, or ``gate, 12th`` while its turn to dial has not come."""
+        place = self.gate_position
+        return f"gate, {place}{_suffix(place)}" if place else self.state.value
+
+
+def _suffix(number: int) -> str:
+    return "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
@@ -17,14 +18,24 @@ import trio
 
 from actors.connector import Connector
 from actors.errors import Way, leaves
-from actors.events import ChildGaveUp, Event, EventHook, EventHub, LinkState, Origin, Reconnecting, RestartScheduled
+from actors.events import (
+    ChildGaveUp,
+    Event,
+    EventHook,
+    EventHub,
+    LinkState,
+    NotKept,
+    Origin,
+    Reconnecting,
+    RestartScheduled,
+)
 from actors.exchange import PORTABLE_CHANNELS, Exchange, Subscription
 from actors.feed import Feed
 from actors.items import DROP_OLDEST, Overflow
 from actors.metrics import Metrics
 from actors.notifier import Notifier
 from actors.stats import ConnectorStats
-from actors.transport import Gate, Network, SystemNetwork
+from actors.transport import Bans, Gate, Network, SystemNetwork
 from supervisors.child import RUNNING, ChildKind, ChildSpec, Restart, TooMany
 from supervisors.intensity import Intensity
 from supervisors.refusals import NotFound
@@ -69,6 +80,16 @@ class FeedsConfig(Protocol):
         """The feeds to open."""
         ...
 
+    @property
+    def ip_budget(self) -> float:
+        """This process's share of what an exchange publishes for one address, above 0 up to 1."""
+        ...
+
+    @property
+    def bans(self) -> Path | None:
+        """The file in which bans outlive the process; None where they need not."""
+        ...
+
     def notifier(self, emit: EventHook) -> Notifier | None:
         """The notifier with its channels, or None where none is configured."""
         ...
@@ -100,13 +121,19 @@ class Feeds:
         self.metrics = Metrics()
         self.events.subscribe("metrics", self.metrics.hook)
         self._network = network or SystemNetwork()
-        self._gate = Gate()
         self._wall = wall
+        children: list[ChildSpec] = []
+        self.gate = Gate(budget=config.ip_budget if config is not None else 1.0)
+        """What all connectors of this process pass before they dial."""
+        if config is not None and config.bans is not None:
+            bans = Bans(config.bans, wall=wall, trouble=self._not_kept)
+            self.gate = bans.gate(config.ip_budget)
+            children.append(ChildSpec(id="bans", run=bans.run, shutdown=2.0))
+        self.metrics.watch_gate(self.gate.states)
         self._seed = (random or _random.SystemRandom()).getrandbits(64)
         self._opened: dict[str, _Opened] = {}
         self._closed = False
         self._feeds = Supervisor("feeds", dynamic=True, emit=self._on_event, random=self._split("feeds"))
-        children: list[ChildSpec] = []
         self.notifier = config.notifier(self.events.emit) if config is not None else None
         if self.notifier is not None:
             self.events.subscribe("notifier", self.notifier.hook)
@@ -201,7 +228,7 @@ class Feeds:
 
     def _keep(self, feed: Feed, network: Network) -> None:
         name, exchange = feed.name, feed.exchange
-        connector = Connector(feed, network=network, gate=self._gate, emit=self.events.emit, wall=self._wall)
+        connector = Connector(feed, network=network, gate=self.gate, emit=self.events.emit, wall=self._wall)
         spec = ChildSpec(
             id="connector",
             run=connector.run,
@@ -223,6 +250,9 @@ class Feeds:
                 too_many=TooMany.QUARANTINE,
             )
         )
+
+    def _not_kept(self, error: str) -> None:
+        self.events.emit(NotKept(at=trio.current_time(), error=error))
 
     def _on_event(self, event: Event) -> None:
         """Pass an event of a feed's supervisors on, and draw the feed's own conclusion from it."""

@@ -149,6 +149,8 @@ class _Config:
     alerts: Alerts
     draws: random.Random
     feeds: Sequence[Any] = ()
+    ip_budget: float = 1.0
+    bans: None = None
 
     def notifier(self, emit: EventHook) -> Notifier:
         return Notifier([self.alerts], emit=emit, random=self.draws)

@@ -400,3 +400,25 @@ def test_bad_proxies(tmp_path: Path, written: str, mistake: str) -> None:
     with pytest.raises(BadInput) as caught:
         load(file, environment={"BAD": "ftp://x:s3cret@gate:1", "ALL_PROXY": "ftp://x:s3cret@gate:1"})
     assert caught.value.lines == (mistake,)
+
+
+def test_addresses_and_shares(tmp_path: Path) -> None:
+    """Feeds of one source share a network, others have their own; a share and a source that cannot be are refused."""
+    file = tmp_path / "feeds.toml"
+    up = '[feed.{}]\non = "upbit"\ntrade = ["KRW-BTC"]\n'
+    feeds = up.format("a") + 'source = "127.0.0.2"\n' + up.format("b") + 'source = "127.0.0.2"\n' + up.format("c")
+    file.write_text(f"ip_budget = 0.5\n{feeds}", encoding="utf-8")
+    config = load(file)
+    a, b, c = config.feeds
+    assert config.ip_budget == 0.5
+    assert a.network is not None
+    assert a.network is b.network
+    assert a.network.source == "127.0.0.2"
+    assert c.network is None
+    file.write_text(f"ip_budget = 1.5\n{up.format('a')}source = '192.0.2.1'\n", encoding="utf-8")
+    with pytest.raises(BadInput) as caught:
+        load(file)
+    assert sorted(caught.value.lines) == [
+        "feed.a.source: 192.0.2.1 is no address of this machine: Cannot assign requested address",
+        "ip_budget: expected this process's share, above 0 up to 1: 1.5",
+    ]

@@ -86,6 +86,8 @@ class CountedStream(trio.abc.Stream):
 class FakeNetwork:
     """A network by table: what each address does, in the order in which the resolver gives them."""
 
+    source = ""
+
     def __init__(self, table: dict[Address, Connect], secure: Connect | None = None) -> None:
         self.table = table
         self.handshake = secure

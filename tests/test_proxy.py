@@ -51,6 +51,7 @@ HASTY = attrs.evolve(QUICK, connect_timeout=0.3)
 class OnlyLoopback:
     """A network that can look up nothing but addresses: any name has to be looked up by the proxy."""
 
+    source = ""
     inner: SystemNetwork = attrs.field(factory=SystemNetwork)
 
     async def resolve(self, host: str, port: int) -> Sequence[Address]:

@@ -238,6 +238,7 @@ async def test_close_without_code() -> None:
 class GoneNetwork:
     """Leads to a server that says this right behind its 101, and is gone before anything can be answered."""
 
+    source = ""
     nursery: trio.Nursery
     last: bytes
 

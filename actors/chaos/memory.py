@@ -118,6 +118,8 @@ class MemoryNetwork:
         servers: A running server for each host name; ``port=None`` keeps it from listening besides.
     """
 
+    source = ""
+
     def __init__(self, servers: Mapping[str, Server]) -> None:
         self._servers = dict(servers)
         self._hosts = {str(FIRST_ADDRESS + n): host for n, host in enumerate(self._servers)}

@@ -45,6 +45,8 @@ class VirtualNetwork:
         tell: Takes :class:`~actors.chaos.history.Dialled` and :class:`~actors.chaos.history.Hung`.
     """
 
+    source = ""
+
     def __init__(
         self,
         servers: Mapping[str, Server],

@@ -1,5 +1,6 @@
 """The one seam to the network: names to addresses, addresses to streams, streams to TLS."""
 
+import errno
 import ipaddress
 import os
 import socket
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 import attrs
 import trio
 
+from actors.errors import NetworkError, Reason
 from actors.transport.tls import secured
 
 RESOLVER_THREADS = 8
@@ -37,6 +39,11 @@ class Network(Protocol):
     opened if it fails or is cancelled.
     """
 
+    @property
+    def source(self) -> str:
+        """The address that servers see connections come from, where it is not the system's choice; else empty."""
+        ...
+
     async def resolve(self, host: str, port: int) -> Sequence[Address]:
         """The host's addresses, best first, at least one; raises OSError (``socket.gaierror``)."""
         ...
@@ -59,13 +66,23 @@ class SystemNetwork:
     Args:
         ca_file: A PEM file of certificate authorities, trusted instead of the system's.
         ca_pem: The same as bytes.
+        source: An IP address of this machine that connections are to come from; empty for the system's choice. Only
+            addresses of its own family are dialled.
 
     Raises:
-        ValueError: the certificate authorities cannot be read.
+        ValueError: the certificate authorities cannot be read, or this machine has no such address.
     """
 
-    def __init__(self, *, ca_file: str | os.PathLike[str] | None = None, ca_pem: bytes | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        ca_file: str | os.PathLike[str] | None = None,
+        ca_pem: bytes | None = None,
+        source: str = "",
+    ) -> None:
         self._tls = client_context(ca_file=ca_file, ca_pem=ca_pem)
+        self.source = source
+        self._family = _family_of(source) if source else socket.AF_UNSPEC
         self._threads = trio.CapacityLimiter(RESOLVER_THREADS)
         self._last_good: dict[tuple[str, int], tuple[Address, ...]] = {}
 
@@ -76,7 +93,7 @@ class SystemNetwork:
         """
         if _is_ip(host):
             await trio.lowlevel.checkpoint()
-            return _lookup(host, port, socket.AI_NUMERICHOST)
+            return self._own_family(_lookup(host, port, socket.AI_NUMERICHOST))
         known = self._last_good.get((host, port))
         if known is None:
             addresses = await self._ask(host, port)
@@ -90,17 +107,29 @@ class SystemNetwork:
                     if error.errno not in TEMPORARY:
                         raise
         self._last_good[host, port] = addresses
-        return addresses
+        return self._own_family(addresses)
 
     async def connect(self, address: Address) -> trio.abc.Stream:
         """A TCP connection, without Nagle's delay (trio sets TCP_NODELAY)."""
         sock = trio.socket.socket(address.family, socket.SOCK_STREAM)
         try:
+            if self.source:
+                await self._bind(sock)
             await sock.connect(address.sockaddr)
             return trio.SocketStream(sock)
         except BaseException:
             sock.close()
             raise
+
+    async def _bind(self, sock: trio.socket.SocketType) -> None:
+        try:
+            await sock.bind((self.source, 0))
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise
+            raise NetworkError(
+                Reason.NET_UNREACHABLE, f"the source {self.source} is no address of this machine any more"
+            ) from error
 
     async def secure(self, stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
         """TLS on the stream; its end without ``close_notify`` counts as an end, as it does in HTTPS."""
@@ -114,8 +143,30 @@ class SystemNetwork:
             raise
         return tls
 
+    def _own_family(self, addresses: tuple[Address, ...]) -> tuple[Address, ...]:
+        """Those that can be reached from our source address."""
+        found = tuple(each for each in addresses if self._family in (socket.AF_UNSPEC, each.family))
+        if not found:
+            raise OSError(errno.EAFNOSUPPORT, f"it has no address of the family of the source {self.source}")
+        return found
+
     async def _ask(self, host: str, port: int) -> tuple[Address, ...]:
         return await trio.to_thread.run_sync(_lookup, host, port, 0, limiter=self._threads, abandon_on_cancel=True)
+
+
+def _family_of(source: str) -> socket.AddressFamily:
+    """The family of an address of this machine; ValueError for anything else."""
+    if not _is_ip(source):
+        msg = f"source must be an IP address of this machine: {source!r}"
+        raise ValueError(msg)
+    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((source, 0))
+        except OSError as error:
+            msg = f"source {source} is no address of this machine: {error.strerror}"
+            raise ValueError(msg) from None
+    return family
 
 
 TEMPORARY = frozenset({socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_MEMORY, socket.EAI_SYSTEM})

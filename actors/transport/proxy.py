@@ -69,6 +69,7 @@ class ProxyNetwork:
         if parts.scheme not in ("http", "socks5", "socks5h") or not host or not port or not bare:
             raise ValueError(_LOOKS)
         self._host, self._port = host, port
+        self.source = self._place
         self._user, self._password = unquote(parts.username or ""), unquote(parts.password or "")
         self._socks = parts.scheme != "http"
         if self._socks:

@@ -22,7 +22,7 @@ from supervisors.standalone import alerting
 from supervisors.standalone.mistakes import BadInput
 from supervisors.standalone.saying import say as _say
 from supervisors.standalone.subscriptions import STDIN, subscriptions
-from supervisors.standalone.values import applied, assignment, at_url, checked, trusting
+from supervisors.standalone.values import applied, assignment, at_url, checked, network
 
 BAD_INPUT = 2
 """The exit code after one clear message."""
@@ -360,7 +360,7 @@ def _subscriptions(exchange: Exchange, words: Sequence[str]) -> tuple[Subscripti
 
 def _network(ca_file: Path) -> SystemNetwork:
     try:
-        return trusting(ca_file)
+        return network(ca_file)
     except ValueError as error:
         raise BadInput(f"--ca-file: {error}") from None
 

@@ -20,7 +20,7 @@ from supervisors.feeds import FeedPlan
 from supervisors.standalone.alerts import Alerts, Out, read_alerts
 from supervisors.standalone.mistakes import BadInput, nearest
 from supervisors.standalone.secrets import Secrets
-from supervisors.standalone.values import SETTABLE, applied, at_url, checked, structure, trusting
+from supervisors.standalone.values import SETTABLE, applied, at_url, checked, network, structure
 
 T = TypeVar("T")
 
@@ -38,12 +38,14 @@ _TOP: Schema = {
     "web": dict[str, Any],
     "messages": dict[str, Any],
     "state_dir": str,
+    "ip_budget": float,
 }
 _FOR_ALL: Schema = {
     "set": dict[str, Any],
     "overflow": Literal["drop_oldest", "block", "fail"],
     "ca_file": str,
     "proxy": str,
+    "source": str,
 }
 _FEED: Schema = {
     "on": str,
@@ -78,6 +80,10 @@ class Config:
     """Where console channels write; None: standard error."""
     spool: Path | None = None
     """The file that keeps alerts until they have arrived; None keeps them in memory only."""
+    bans: Path | None = None
+    """The file in which bans outlive the process; None forgets them."""
+    ip_budget: float = 1.0
+    """This process's share of what an exchange publishes for one address."""
     web: Web | None = None
     state_dir: Path | None = None
     messages: bool = False
@@ -138,7 +144,7 @@ class _Reader:
         self._folder = path.parent
         self._environment = environment
         self._secrets = Secrets(environment, self._path)
-        self._direct: dict[Path | None, SystemNetwork] = {}
+        self._direct: dict[tuple[Path | None, str], SystemNetwork] = {}
         # what the reader of [notify] borrows
         self.table, self.attempt, self.path = self._table, self._try, self._path
 
@@ -155,6 +161,7 @@ class _Reader:
             ),
             web=self._web(top["web"]) if "web" in top else None,
             state_dir=self._path(top["state_dir"]) if "state_dir" in top else None,
+            ip_budget=self._ip_budget(top.get("ip_budget", 1.0)),
             messages=self._table(top.get("messages", {}), _MESSAGES, "messages.").get("stdout", False),
         )
 
@@ -169,17 +176,20 @@ class _Reader:
         if "overflow" in table:
             found["overflow"] = Overflow(table["overflow"])
         if "ca_file" in table:
-            ca_file = self._path(table["ca_file"])
-            found["network"] = self._try(f"{place}ca_file", self._network, ca_file)
+            found["ca_file"] = self._path(table["ca_file"])
+            self._try(f"{place}ca_file", self._network, found["ca_file"], "")
+        if "source" in table:
+            found["source"] = table["source"]
+            self._try(f"{place}source", self._network, None, table["source"])
         if "proxy" in table:
             found["proxy"] = self._try(f"{place}proxy", self._proxy, table["proxy"])
         return found
 
-    def _network(self, ca_file: Path | None) -> SystemNetwork:
-        """One for all feeds that trust the same, so that they share its look-ups."""
-        if ca_file not in self._direct:
-            self._direct[ca_file] = SystemNetwork() if ca_file is None else trusting(ca_file)
-        return self._direct[ca_file]
+    def _network(self, ca_file: Path | None, source: str) -> SystemNetwork:
+        """One for all feeds that trust the same and come from the same address, so that they share its look-ups."""
+        if (ca_file, source) not in self._direct:
+            self._direct[ca_file, source] = network(ca_file, source)
+        return self._direct[ca_file, source]
 
     def _proxy(self, text: str) -> str:
         """``none``, ``env``, or the URL of a proxy."""
@@ -188,12 +198,15 @@ class _Reader:
         if "@" in text:
             raise ValueError('credentials must not stand in the file; write the whole URL as "${env:NAME}"')
         url = self._secrets.read(text).reveal() if text.startswith("${") else text
-        ProxyNetwork(self._network(None), url)
+        ProxyNetwork(self._network(None, ""), url)
         return url
 
-    def _behind(self, network: Network | None, proxy: str, host: str) -> Network | None:
+    def _way(self, ca_file: Path | None, source: str, proxy: str, host: str) -> Network | None:
+        """The network of one feed; None for that of all the others."""
         url = from_environment(self._environment, host) if proxy == "env" else proxy
-        return network if url in (None, "none") else ProxyNetwork(network or self._network(None), url)
+        if url not in (None, "none"):
+            return ProxyNetwork(self._network(ca_file, source), url)
+        return self._network(ca_file, source) if ca_file or source else None
 
     def _feed(self, name: str, raw: dict[str, Any], defaults: dict[str, Any]) -> FeedPlan | None:
         before, place = len(self.mistakes), f"feed.{name}."
@@ -210,10 +223,9 @@ class _Reader:
             return None
         arguments = {**defaults, **shared, "exchange": exchange, "subscriptions": subscriptions, "name": name}
         del arguments["set"]
-        if (proxy := arguments.pop("proxy", None)) is not None:
-            arguments["network"] = self._try(
-                f"{place}proxy", self._behind, arguments.get("network"), proxy, exchange.host
-            )
+        usual = {"ca_file": None, "source": "", "proxy": "none"}
+        way = [arguments.pop(key, otherwise) for key, otherwise in usual.items()]
+        arguments["network"] = self._try(f"{place}proxy", self._way, *way, exchange.host)
         return self._try(place[:-1], FeedPlan, **arguments)
 
     def _exchange(self, table: dict[str, Any], fields: dict[str, Any], place: str) -> Exchange | None:
@@ -241,6 +253,11 @@ class _Reader:
 
     def _alerts(self, notify: dict[str, Any], feeds: dict[str, str]) -> Alerts:
         return read_alerts(notify, self, self._secrets, feeds)
+
+    def _ip_budget(self, share: float) -> float:
+        if not 0 < share <= 1:
+            self.mistakes.append(f"ip_budget: expected this process's share, above 0 up to 1: {share:g}")
+        return share
 
     def _web(self, raw: dict[str, Any]) -> Web | None:
         table = self._table(raw, _WEB, "web.", required=("port",))

@@ -27,6 +27,7 @@ from actors.events import (
     LinkState,
     Live,
     Noticed,
+    NotKept,
     Overflowed,
     Quiet,
     Reconnecting,
@@ -94,6 +95,8 @@ class Journal:
                 self.log.error("too many crashes", child=event.child, supervisor=event.supervisor)
             case ChildUnstopped():
                 self.log.error("does not stop", child=event.child, supervisor=event.supervisor)
+            case NotKept():
+                self.log.error("not kept", detail=event.error)
             case SubscriberFailed():
                 self.log.error("subscriber failed", subscriber=event.subscriber, detail=event.error)
             case _:

@@ -115,7 +115,7 @@ def status(document: Mapping[str, Any]) -> str:
     rows = [
         (
             feed["feed"],
-            feed["state"],
+            feed["shown_state"],
             str(feed["incarnation"]),
             str(feed["messages"]),
             "never" if feed["last_message_age_seconds"] is None else f"{feed['last_message_age_seconds']:.1f} s ago",

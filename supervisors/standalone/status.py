@@ -89,6 +89,8 @@ def _shown(stats: ConnectorStats, now: int) -> dict[str, Any]:
         "feed": stats.origin.feed,
         "exchange": stats.origin.exchange,
         "state": stats.state.value,
+        "shown_state": stats.shown_state,
+        "gate_position": stats.gate_position or None,
         "incarnation": stats.incarnation,
         "session": stats.sessions,
         "connected_since": _moment(stats.connection_start_time),

@@ -96,7 +96,7 @@ class LiveTable:
             live = stats.state is LinkState.LIVE
             table.add_row(
                 stats.origin.feed,
-                Text(stats.state.value, style=_COLOURS.get(stats.state, "")),
+                Text(stats.shown_state, style=_COLOURS.get(stats.state, "")),
                 str(stats.incarnation),
                 f"{self._rate(stats, now):.1f}",
                 "" if age is None else f"{_seconds(age)} ago",

@@ -25,6 +25,8 @@ from supervisors.standalone.table import SHOW_CURSOR, LiveTable, is_terminal
 
 SPOOL = "alerts.sqlite3"
 """The file in the state directory that keeps alerts until they have arrived."""
+BANS = "bans.json"
+"""The file there that knows until when hosts have shut us out."""
 FLUSH = 1.0
 """Seconds in which standard output and error may take what is still to be said at the end."""
 ALL_GAVE_UP = 1
@@ -90,7 +92,7 @@ class _Runner:
 
     async def _keep(self, config: Config, control: Control, page: Page | None, stopping: BoundedStop) -> None:
         log = self.journal.log
-        config = attrs.evolve(config, console=self.journal.alert, spool=self._spool())
+        config = attrs.evolve(config, console=self.journal.alert, spool=self._kept(SPOOL), bans=self._kept(BANS))
         async with open_feeds(config, on_event=self.journal.hook) as feeds:
             stopping.running = feeds.running
             self.journal.stats = {feed.name: feed.stats for feed in feeds}
@@ -101,9 +103,9 @@ class _Runner:
             log.info("stopping")
         log.info("stopped")
 
-    def _spool(self) -> Path | None:
-        """Where alerts are kept; those of the demo are worth no disk."""
-        return None if self.plan.config is None else self.plan.state_dir / SPOOL
+    def _kept(self, name: str) -> Path | None:
+        """The file of that name in the state directory; what the demo does is worth no disk."""
+        return None if self.plan.config is None else self.plan.state_dir / name
 
     async def _serve(
         self, config: Config, feeds: Feeds, control: Control, page: Page | None, stopping: BoundedStop

@@ -91,12 +91,12 @@ def at_url(exchange: Exchange, url: str, place: str) -> Exchange:
         raise BadInput(f"{place}: {str(error).removeprefix('ws_url ')}") from None
 
 
-def trusting(ca_file: str | os.PathLike[str]) -> SystemNetwork:
-    """The network with the certificate authorities of a PEM file; ValueError without the option's own name."""
+def network(ca_file: str | os.PathLike[str] | None, source: str = "") -> SystemNetwork:
+    """The network that trusts a PEM file and comes from an address; ValueError without the option's own name."""
     try:
-        return SystemNetwork(ca_file=ca_file)
+        return SystemNetwork(ca_file=ca_file, source=source)
     except ValueError as error:
-        raise ValueError(str(error).removeprefix("ca_file ")) from None
+        raise ValueError(str(error).removeprefix("ca_file ").removeprefix("source ")) from None
 
 
 def assignment(text: str) -> tuple[str, Any]:
