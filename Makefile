@@ -9,7 +9,7 @@ DEV := $(VENV)/dev.stamp
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: run test slow chaos lint types docs bench clean help
+.PHONY: run test slow chaos lint types docs bench bench-report clean help
 
 run: $(RUN) ## keep the demo's feeds alive: make run ARGS="--for 20"
 	@$(BIN)/feedwarden run $(ARGS)
@@ -37,15 +37,18 @@ docs: $(DEV) ## the documentation, into docs/_build/html
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-bench: $(DEV) ## what the hot paths cost on this machine
+bench: $(DEV) ## what the hot paths cost on this machine, beside their peers
 	@$(BIN)/python -m tests.bench
+
+bench-report: $(DEV) ## every cell of the benchmark, into docs/performance.md: a quarter of an hour
+	@$(BIN)/python -m tests.bench.report
 
 clean: ## remove everything that make has built, .venv included
 	rm -rf $(VENV) build dist docs/_build .coverage .coverage.* .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find actors supervisors tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # pip --group needs pip 25.1, and a fresh venv may bring an older one
 $(RUN): pyproject.toml

@@ -90,5 +90,4 @@ async def main() -> None:
 if __name__ == "__main__":
     trio.run(main)
     tree.report()
-    print()
-    wire.main()
+    wire.measure(wire.Cell(load) for load in wire.LOADS)

@@ -1,0 +1,166 @@
+"""What connections cost that say nothing: memory each, and how many can be opened in a second."""
+
+import asyncio
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, cast
+
+import aiohttp
+import attrs
+import picows
+import trio
+import trio_websocket
+import uvloop
+from websockets.asyncio.client import connect as connect_asyncio
+
+from actors.exchanges import GENERIC
+from actors.transport import SystemNetwork
+from supervisors import open_feeds
+from tests.bench.clients import OPEN, Job, Stopwatch
+from tests.bench.wire import Place
+
+PAGE = resource.getpagesize()
+WARM = 10
+"""Connections that are opened before the first look at the memory."""
+
+
+@attrs.frozen
+class Idle:
+    """Bytes of memory a connection, and connections opened in a second, one process for all."""
+
+    memory: float
+    opened: float
+
+
+def resident() -> int:
+    """Bytes of this process that lie in memory."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE
+
+
+def ours(job: Job) -> Idle:
+    """Supervised feeds, each with its connector, ping loop and health check."""
+
+    found: list[Idle] = []
+
+    async def main() -> None:
+        exchange = attrs.evolve(GENERIC, ws_url=job.url, limits=OPEN, link_timeout=0, message_timeout=0)
+        async with open_feeds(network=SystemNetwork(ca_pem=job.ca.encode())) as feeds:
+
+            async def open_some(number: int) -> None:
+                for feed in [feeds.open(exchange) for _ in range(number)]:
+                    while feed.stats.connection_start_time is None:  # noqa: ASYNC110 - live needs a frame, and none comes
+                        await trio.sleep(0.001)
+
+            found.append(await _measured(open_some, job.connections))
+
+    trio.run(main)
+    return found[0]
+
+
+def bare_trio_websocket(job: Job) -> Idle:
+    """trio-websocket with its reader, and nothing around it."""
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def one(task_status: trio.TaskStatus[None]) -> None:
+                async with trio_websocket.open_websocket_url(job.url, ssl_context=job.tls) as ws:
+                    task_status.started()
+                    await ws.get_message()
+
+            async def open_some(number: int) -> None:
+                async with trio.open_nursery() as opening:
+                    for _ in range(number):
+                        opening.start_soon(nursery.start, one)
+
+            found.append(await _measured(open_some, job.connections))
+            nursery.cancel_scope.cancel()
+
+    found: list[Idle] = []
+    trio.run(main)
+    return found[0]
+
+
+async def _measured(open_some: Callable[[int], Awaitable[None]], number: int) -> Idle:
+    await open_some(WARM)
+    before, began = resident(), time.monotonic()
+    await open_some(number)
+    return Idle((resident() - before) / number, number / (time.monotonic() - began))
+
+
+def _on_uvloop(connect: Callable[[list[Any]], Coroutine[Any, Any, object]], number: int) -> Idle:
+    async def main() -> Idle:
+        kept: list[Any] = []
+
+        async def open_some(number: int) -> None:
+            kept.extend(await asyncio.gather(*(connect(kept) for _ in range(number))))
+
+        return await _measured(open_some, number)
+
+    return uvloop.run(main())
+
+
+def websockets_on_uvloop(job: Job) -> Idle:
+    """websockets for asyncio."""
+
+    async def connect(kept: list[Any]) -> object:
+        del kept
+        return await connect_asyncio(job.url, ssl=job.tls, compression=None, open_timeout=60)
+
+    return _on_uvloop(connect, job.connections)
+
+
+def aiohttp_on_uvloop(job: Job) -> Idle:
+    """aiohttp, one client session for all."""
+
+    async def connect(kept: list[Any]) -> object:
+        if not kept:
+            kept.append(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
+        return await cast("aiohttp.ClientSession", kept[0]).ws_connect(job.url, ssl=job.tls or True)
+
+    return _on_uvloop(connect, job.connections)
+
+
+def picows_on_uvloop(job: Job) -> Idle:
+    """picows."""
+
+    async def connect(kept: list[Any]) -> object:
+        del kept
+        ws_connect = cast("Any", picows).ws_connect
+        return await ws_connect(picows.WSListener, job.url, ssl_context=job.tls, websocket_handshake_timeout=60)
+
+    return _on_uvloop(connect, job.connections)
+
+
+CLIENTS: dict[str, Callable[[Job], Idle]] = {
+    "feedwarden, supervised": ours,
+    "trio-websocket": bare_trio_websocket,
+    "websockets + uvloop": websockets_on_uvloop,
+    "aiohttp + uvloop": aiohttp_on_uvloop,
+    "picows + uvloop": picows_on_uvloop,
+}
+
+
+def measure(name: str, number: int, place: Place) -> Idle:
+    """One client with so many connections, in a process of its own."""
+    command = [sys.executable, "-m", "tests.bench.idle", name, str(number), json.dumps(attrs.asdict(place))]
+    done = subprocess.run(command, capture_output=True, check=True)
+    return Idle(*json.loads(done.stdout.splitlines()[-1]))
+
+
+def main(name: str, number: int, place: Place) -> None:
+    """Measure here, and say what was found."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65_536), most))
+    job = Job(f"wss://localhost:{place.wss}/0/0/0/300", place.ca, number, Stopwatch(0))
+    found = CLIENTS[name](job)
+    sys.stdout.write(f"{json.dumps([found.memory, found.opened])}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), Place(**json.loads(sys.argv[3])))
