@@ -1,15 +1,22 @@
 """`feedwarden chaos`, and the fixtures that pytest finds by itself."""
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import trio
+from trio_websocket import open_websocket_url
 
+from actors.chaos import SimulatedVenue, What, simulated_exchange
 from actors.chaos.plans import Plan, Step
+from actors.chaos.proxy import KINDS
 from supervisors.standalone.cli import main
+from supervisors.standalone.playing import server_of
 from tests.planted import BUGS
+from tests.script import read_until, rest, running
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,12 +52,53 @@ def test_a_failure_names_seed_plan_and_last_events(
         (["--plan", "nowhere.json"], "nowhere.json"),
         (["--hours", "0"], "--hours must be more than 0"),
         (["--feeds", "-1"], "--feeds must be more than 0"),
+        (["--for", "9"], "--for goes with --url"),
+        (["--url", "ws://127.0.0.1:1/", "--hours", "1"], "--hours and --feeds are for simulations"),
+        (["--url", "ws://127.0.0.1:1/", "--for", "0"], "--for must be more than 0"),
+        (["--url", "wss://api.upbit.com/websocket/v1"], "api.upbit.com may be another's"),
+        (["--url", "ws://10.0.0.1:80/"], "must be on this machine"),
+        (["--url", "http://127.0.0.1/"], "must begin with ws://"),
+        (["--url", "ws://127.0.0.1:port/"], "is no URL"),
     ],
 )
 def test_bad_input_is_told(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One line, exit code 2."""
     assert main(["chaos", *arguments]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_it_tells_ports_by_the_scheme() -> None:
+    """A URL without a port has that of its scheme."""
+    urls = ("ws://localhost/", "wss://127.0.0.1/x", "ws://[::1]:9000")
+    assert [server_of(url) for url in urls] == [("localhost", 80), ("127.0.0.1", 443), ("::1", 9000)]
+
+
+async def test_it_stands_between_a_client_and_a_server(tmp_path: Path) -> None:
+    """The port is printed, a client reaches the server through it, every kind is played, and it ends by itself."""
+    async with (
+        simulated_exchange(SimulatedVenue(), rate=20) as exchange,
+        running("chaos", "--url", exchange.url, "--for", "3", home=tmp_path) as process,
+    ):
+        told = await read_until(process.stdout, b"by itself in 3 s")
+        port = int(re.findall(rb"connect to 127\.0\.0\.1:(\d+) instead of", told)[0])
+        with trio.fail_after(5):
+            async with open_websocket_url(f"ws://127.0.0.1:{port}/") as socket:
+                await socket.send_message('{"op":"subscribe","channel":"trade","codes":["BTC-USD"]}')
+        printed = (await rest(process.stdout)).decode()
+        assert await process.wait() == 0
+    assert exchange.ledger.counts[What.OPENED] == 1
+    for kind in KINDS:
+        assert re.search(rf"^  {kind} +[1-9]\d*$", printed, re.MULTILINE)
+    assert "1 connections were made, 0 of them" in printed
+
+
+async def test_a_signal_ends_it(tmp_path: Path) -> None:
+    """Ctrl-C ends it at once, with the table."""
+    async with running("chaos", "--url", "ws://127.0.0.1:9/", home=tmp_path) as process:
+        await read_until(process.stdout, b"by itself in 60 s")
+        process.send_signal(signal.SIGINT)
+        assert b"0 connections were made" in await rest(process.stdout)
+        assert await process.wait() == 0
 
 
 def test_the_example_finds_the_bug_in_the_naive_consumer(tmp_path: Path) -> None:

@@ -20,18 +20,17 @@ import trio
 from actors.chaos.history import Dialled, Hung, Record
 from actors.chaos.ledger import What
 from actors.chaos.server import Server
-from actors.chaos.wire import Direction, Setting, VirtualStream
+from actors.chaos.ways import Towards, Ways
+from actors.chaos.wire import Setting, VirtualStream
 from actors.transport.network import Address
 
 FIRST_ADDRESS = ipaddress.IPv4Address("198.18.0.1")
 """Addresses are made up from the block that RFC 2544 keeps for tests of networks."""
 
-Towards = Literal["both", "in", "out"]
-"""The direction of a fault: towards the client, towards the server, or both."""
 Trouble = Literal["nxdomain", "temporary", "silent"]
 
 
-class VirtualNetwork:
+class VirtualNetwork(Ways):
     """Routes host names to servers that run in this process, over ways that misbehave; a feed's ``network``.
 
     Without a fault nothing takes time. Ports are of no account, and TLS is left out: :meth:`secure` returns the stream
@@ -55,18 +54,16 @@ class VirtualNetwork:
         random: random.Random | None = None,
         tell: Callable[[Record], None] = lambda record: None,
     ) -> None:
+        super().__init__(random or _RANDOM)
         self.feed = feed
         self._servers = dict(servers)
         self._hosts = {str(FIRST_ADDRESS + n): host for n, host in enumerate(self._servers)}
-        self._random = random or _RANDOM
         self._tell = tell
         self._streams: dict[int, VirtualStream] = {}
         self._resolver = Setting("")
         self._door = Setting("")
         self._handshake = Setting("")
         self._bugs = 0
-        self._ways = {"in": Direction(self._random), "out": Direction(self._random)}
-        """The state of each direction, which every connection shares."""
 
     @property
     def open(self) -> int:
@@ -103,37 +100,9 @@ class VirtualNetwork:
 
     # -- faults that last --------------------------------------------------------------------------------------------
 
-    def latency(
-        self, mean: float, jitter: float = 0.0, *, towards: Towards = "both", seconds: float = math.inf
-    ) -> None:
-        """Delay everything by ``mean`` seconds, give or take up to ``jitter`` of them."""
-        for way in self._towards(towards):
-            way.delay.put((mean, jitter), seconds)
-
-    def bandwidth(self, rate: float, *, towards: Towards = "both", seconds: float = math.inf) -> None:
-        """Let ``rate`` bytes a second through."""
-        for way in self._towards(towards):
-            way.rate.put(rate, seconds)
-
-    def window(self, bytes: int, *, towards: Towards = "both", seconds: float = math.inf) -> None:  # noqa: A002 - as above
-        """Let so many bytes be under way before the sender waits; 0 is a peer that has stopped reading."""
-        for way in self._towards(towards):
-            way.window.put(bytes, seconds)
-
-    def slicer(self, bytes: int = 1, *, towards: Towards = "both", seconds: float = math.inf) -> None:  # noqa: A002
-        """Hand bytes over in pieces of 1 to ``bytes``."""
-        for way in self._towards(towards):
-            way.slice.put(bytes, seconds)
-
-    def clog(self, seconds: float, *, towards: Towards = "both") -> None:
-        """Hold everything back for so long; then it arrives."""
-        for way in self._towards(towards):
-            way.hold(seconds)
-
     def black_hole(self, towards: Towards = "both", *, seconds: float = math.inf) -> None:
         """Let nothing through, no new connection either where the way out is gone."""
-        for way in self._towards(towards):
-            way.hold(seconds)
+        self.clog(seconds, towards=towards)
         self._door.put("silent", seconds)
 
     def refuse(self, error: str = "ECONNREFUSED", *, seconds: float = math.inf) -> None:
@@ -161,8 +130,7 @@ class VirtualNetwork:
 
     def heal(self) -> None:
         """End everything that lasts. What was held back arrives; what has ended stays ended."""
-        for way in self._ways.values():
-            way.heal()
+        super().heal()
         for setting in (self._resolver, self._door, self._handshake):
             setting.end()
         self._bugs = 0
@@ -191,7 +159,7 @@ class VirtualNetwork:
         """A stream to the server that has the address; OSError if it, or a fault, refuses."""
         host = self._hosts[address.sockaddr[0]]
         server = self._servers[host]
-        await trio.sleep(sum(way.trip() for way in self._ways.values()))
+        await trio.sleep(self.incoming.trip() + self.outgoing.trip())
         if self._bugs:
             self._bugs -= 1
             raise RuntimeError("a bug in the network, by a fault")
@@ -202,7 +170,7 @@ class VirtualNetwork:
             server.ledger.write(What.REFUSED)
             number: int = getattr(errno, door)
             raise OSError(number, os.strerror(number))
-        ours, theirs = VirtualStream.pair(self._ways["out"], self._ways["in"])
+        ours, theirs = VirtualStream.pair(self.outgoing, self.incoming)
         number = server.attach(theirs)
         ours.on_close = lambda: self._hung_up(host, number)
         self._streams[number] = ours
@@ -222,9 +190,6 @@ class VirtualNetwork:
         return stream
 
     # -- inside ------------------------------------------------------------------------------------------------------
-
-    def _towards(self, towards: Towards) -> tuple[Direction, ...]:
-        return tuple(self._ways.values()) if towards == "both" else (self._ways[towards],)
 
     def _hung_up(self, host: str, number: int) -> None:
         del self._streams[number]

@@ -15,14 +15,12 @@ import trio
 
 from actors.chaos import faults
 from actors.chaos.conversation import Conversation
+from actors.chaos.door import HOST, Door
 from actors.chaos.ending import fin, rst
 from actors.chaos.faults import Conduct, Fault
 from actors.chaos.ledger import Ledger, What
 from actors.chaos.link import CLOSE_TIMEOUT, Link
 from actors.exchange import Rate
-
-HOST = "127.0.0.1"
-"""Everything here listens on loopback only."""
 
 
 class Server:
@@ -59,14 +57,12 @@ class Server:
         self.random = random or _RANDOM
         self.wall = wall
         self._path = path
-        self._port = port
+        self._door = None if port is None else Door(port)
         self._tls = tls
         self._limit = connect_limit
         self._attempts: deque[float] = deque()
         self._links: dict[int, Link] = {}
         self._nursery: trio.Nursery | None = None
-        self._door = trio.CancelScope()
-        self._knock = trio.Event()
         self._shut_until = -math.inf
         self._rejection: tuple[int, float | None] | None = None
         self._rejections_left = math.inf
@@ -100,14 +96,12 @@ class Server:
         Raises:
             OSError: the port cannot be listened on.
         """
-        with trio.socket.socket() as place:
-            listeners = [] if self._port is None else await self._bind(place, self._port)
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                if listeners:
-                    nursery.start_soon(self._admit, listeners, nursery)
-                nursery.start_soon(self.work)
-                task_status.started(self)
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            if self._door is not None:
+                await nursery.start(self._door.serve, self._accept)
+            nursery.start_soon(self.work)
+            task_status.started(self)
         raise AssertionError("the work ended by itself")
 
     @asynccontextmanager
@@ -127,9 +121,9 @@ class Server:
     @property
     def port(self) -> int:
         """The TCP port."""
-        if not self._port:
+        if self._door is None or not self._door.port:
             raise RuntimeError("the server does not listen (yet)")
-        return self._port
+        return self._door.port
 
     @property
     def url(self) -> str:
@@ -233,8 +227,8 @@ class Server:
         """Refuse connects for so long: the listener is closed, the port stays ours. Open connections live on."""
         self._write_fault(f"refuse for {seconds:g} s")
         self._shut_until = trio.current_time() + seconds
-        self._door.cancel("refuse")
-        self._knock.set()
+        if self._door is not None:
+            self._door.shut(seconds)
 
     def reject(self, status: int = 429, *, retry_after: float | None = None, times: int | None = None) -> None:
         """Answer upgrades with an HTTP status, and Retry-After in seconds; all of them, or the next ``times``."""
@@ -263,7 +257,8 @@ class Server:
         """Behave again: end every fault that lasts, and every silence."""
         self._write_fault("resume")
         self._shut_until = -math.inf
-        self._knock.set()
+        if self._door is not None:
+            self._door.open()
         self._rejection = self._close_at_once = None
         self._opening_conduct = Conduct()
         for link in self._links.values():
@@ -281,26 +276,6 @@ class Server:
 
     def _write_fault(self, name: str) -> None:
         self.ledger.write(What.FAULT, data=name)
-
-    async def _bind(self, place: trio.socket.SocketType, port: int) -> list[trio.SocketListener]:
-        # bound and never listening, `place` keeps the port ours while connects are refused
-        place.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
-        await place.bind((HOST, port))
-        self._port = place.getsockname()[1]
-        return await trio.open_tcp_listeners(self.port, host=HOST)
-
-    async def _admit(self, listeners: list[trio.SocketListener], nursery: trio.Nursery) -> NoReturn:
-        while True:
-            with self._door:
-                if not listeners:
-                    listeners = await trio.open_tcp_listeners(self.port, host=HOST)
-                await trio.serve_listeners(self._accept, listeners, handler_nursery=nursery)
-            listeners = []
-            self._door = trio.CancelScope()
-            while self.refusing:
-                self._knock = trio.Event()
-                with trio.move_on_at(self._shut_until):
-                    await self._knock.wait()
 
     async def _accept(self, stream: trio.SocketStream) -> None:
         if self._tls is None:

@@ -2,6 +2,7 @@
 
 import math
 import random
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -18,7 +19,7 @@ WINDOW = 1 << 18
 class Setting(Generic[T]):
     """What is ``normal``, but for a while something else."""
 
-    def __init__(self, normal: T, changed: trio.lowlevel.ParkingLot | None = None) -> None:
+    def __init__(self, normal: T, changed: Callable[[], None] = lambda: None) -> None:
         self._normal = self._value = normal
         self._changed = changed
         self.until = -math.inf
@@ -31,8 +32,7 @@ class Setting(Generic[T]):
     def put(self, value: T, seconds: float) -> None:
         """Let ``value`` hold for so long."""
         self._value, self.until = value, trio.current_time() + seconds
-        if self._changed is not None:
-            self._changed.unpark_all()
+        self._changed()
 
     def end(self) -> None:
         """Back to normal."""
@@ -48,15 +48,14 @@ class Direction:
 
     def __init__(self, random: random.Random) -> None:
         self._random = random
-        self.changed = trio.lowlevel.ParkingLot()
-        """Where everybody waits who may have to look again when a setting changes."""
-        self.delay = Setting((0.0, 0.0), self.changed)
+        self._lots: weakref.WeakSet[trio.lowlevel.ParkingLot] = weakref.WeakSet()
+        self.delay = Setting((0.0, 0.0), self._changed)
         """Mean and jitter, seconds."""
-        self.rate = Setting(math.inf, self.changed)
+        self.rate = Setting(math.inf, self._changed)
         """Bytes a second."""
-        self.window = Setting(WINDOW, self.changed)
+        self.window = Setting(WINDOW, self._changed)
         """Bytes under way."""
-        self.slice = Setting(0, self.changed)
+        self.slice = Setting(0, self._changed)
         """The largest piece handed over, 0 for any."""
         self._open_at = -math.inf
 
@@ -73,14 +72,20 @@ class Direction:
     def hold(self, seconds: float) -> None:
         """Let nothing arrive for so long; of several orders the last to end holds."""
         self._open_at = max(self._open_at, trio.current_time() + seconds)
-        self.changed.unpark_all()
+        self._changed()
 
     def heal(self) -> None:
         """Back to normal."""
         self._open_at = -math.inf
         for setting in (self.delay, self.rate, self.window, self.slice):
             setting.end()
-        self.changed.unpark_all()
+        self._changed()
+
+    def lot(self) -> trio.lowlevel.ParkingLot:
+        """A place to wait for one connection: whoever waits there looks again when a setting changes."""
+        lot = trio.lowlevel.ParkingLot()
+        self._lots.add(lot)
+        return lot
 
     def trip(self) -> float:
         """Seconds for one packet, drawn."""
@@ -91,6 +96,10 @@ class Direction:
         """How many of ``size`` bytes are handed over at once."""
         most = self.slice.now()
         return min(size, self._random.randint(1, most)) if most else size
+
+    def _changed(self) -> None:
+        for lot in tuple(self._lots):
+            lot.unpark_all()
 
 
 @attrs.define(eq=False)
@@ -109,10 +118,10 @@ class _Pipe:
     broken: bool = False
     abandoned: bool = False
     """The reader has closed its end."""
+    changed: trio.lowlevel.ParkingLot = attrs.field(init=False)
 
-    @property
-    def changed(self) -> trio.lowlevel.ParkingLot:
-        return self.way.changed
+    def __attrs_post_init__(self) -> None:
+        self.changed = self.way.lot()
 
     def put(self, data: bytes) -> None:
         now = trio.current_time()
@@ -159,6 +168,11 @@ class VirtualStream(trio.abc.HalfCloseableStream):
         if self._closed or not pipe.flight or pipe.way.clogged:
             return 0.0
         return max(0.0, now - max(pipe.flight[0][0], pipe.way.opens_at, self.last_read))
+
+    @property
+    def cut(self) -> bool:
+        """Whether the network has ended this connection by a limit, or we our half: what is under way still arrives."""
+        return self._outgoing.ended and not self._outgoing.broken
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all, waiting while the window is full; BrokenResourceError once the other end is known to be gone."""

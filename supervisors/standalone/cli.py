@@ -18,8 +18,9 @@ from actors.exchange import Exchange, Subscription
 from actors.exchanges import EXCHANGES, GENERIC, find
 from actors.items import Overflow
 from actors.transport import SystemNetwork
-from supervisors.standalone import alerting
+from supervisors.standalone import alerting, playing
 from supervisors.standalone.mistakes import BadInput
+from supervisors.standalone.mistakes import positive as _positive
 from supervisors.standalone.saying import say as _say
 from supervisors.standalone.subscriptions import STDIN, subscriptions
 from supervisors.standalone.values import applied, assignment, at_url, checked, network
@@ -46,6 +47,7 @@ each command's --help says more.""",
 )
 
 
+app.command(playing.chaos)
 app.command(alerting.mute)
 app.command(alerting.notify)
 
@@ -265,41 +267,6 @@ def status(*, json: bool = False, state_dir: Path | None = None) -> int:
 
 
 @app.command
-def chaos(*, seed: int = 1, plan: Path | None = None, hours: float = 1.0, feeds: int = 2) -> int:
-    """Simulate feeds under faults on a virtual clock, check the invariants, and show what was survived.
-
-    An example:
-
-        feedwarden chaos --seed 7 --hours 2 --feeds 3
-
-    Exit codes:
-
-        0  no invariant was broken
-        1  one was: the seed, the smallest plan found and the last events are printed
-        2  bad input
-
-    Parameters
-    ----------
-    seed:
-        Draws the plan; later runs take the seeds after it.
-    plan:
-        A plan as JSON, instead of one drawn from a seed.
-    hours:
-        Virtual hours of each feed.
-    feeds:
-        Feeds at one time.
-    """
-    from supervisors.standalone import chaos as simulations
-
-    wanted = int(_positive("--feeds", feeds, 0))
-    plans = simulations.drawn(seed, _positive("--hours", hours, 0), wanted)
-    code, lines = simulations.report(iter([simulations.read_plan(plan)]) if plan is not None else plans)
-    for line in lines:
-        _say(line)
-    return code
-
-
-@app.command
 def exchanges(id_: Annotated[str | None, Parameter(name="ID")] = None, /, *, json: bool = False) -> int:
     """List the exchanges, or all that is known of one: channels, spelling, heartbeats, clocks and limits with sources.
 
@@ -363,14 +330,6 @@ def _network(ca_file: Path) -> SystemNetwork:
         return network(ca_file)
     except ValueError as error:
         raise BadInput(f"--ca-file: {error}") from None
-
-
-def _positive(option: str, value: float | None, otherwise: float) -> float:
-    if value is None:
-        return otherwise
-    if not value > 0:
-        raise BadInput(f"{option} must be more than 0: {value:g}")
-    return value
 
 
 def shielded(arguments: Sequence[str]) -> list[str]:

@@ -17,3 +17,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(word, names, 1, 0.6)
     return f", did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"
+
+
+def positive(option: str, value: float | None, otherwise: float) -> float:
+    """The value of an option, or ``otherwise`` where none was given; BadInput unless it is more than 0."""
+    if value is None:
+        return otherwise
+    if not value > 0:
+        raise BadInput(f"{option} must be more than 0: {value:g}")
+    return value
