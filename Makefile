@@ -9,7 +9,7 @@ DEV := $(VENV)/dev.stamp
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: run test slow chaos lint types docs bench bench-report clean help
+.PHONY: run test slow chaos soak lint types docs bench bench-report clean help
 
 run: $(RUN) ## keep the demo's feeds alive: make run ARGS="--for 20"
 	@$(BIN)/feedwarden run $(ARGS)
@@ -23,6 +23,9 @@ slow: $(DEV) ## the tests of 5 s of real time or more
 
 chaos: $(DEV) ## a feed-year of simulations, or as long as told: make chaos ARGS="--hours 10"
 	@$(BIN)/feedwarden chaos $(or $(ARGS),--hours 4380 --feeds 2 --seed 1)
+
+soak: $(DEV) ## 100 TLS feeds through the fault proxy in real time, 10 minutes or ARGS="60"; chart: build/soak.svg
+	@$(BIN)/python -m tests.soak $(or $(ARGS),600) build/soak.svg
 
 lint: $(DEV) ## ruff, flake8-async and the import contracts
 	$(BIN)/ruff check .

@@ -155,6 +155,17 @@ async def test_timeout_is_silent_and_then_ends() -> None:
         await (await connected(proxy)).aclose()
 
 
+async def test_a_timeout_can_be_called_off() -> None:
+    """Healed in time, the connection lives on, and what was held back arrives."""
+    async with proxied() as proxy, await connected(proxy) as stream:
+        proxy.timeout(0.3)
+        await stream.send_all(b"a")
+        proxy.heal()
+        assert await stream.receive_some() == b"a"
+        await trio.sleep(0.4)  # past the time at which it would have been closed
+        await answered(stream, b"b")
+
+
 async def test_slow_close() -> None:
     """The end arrives late in each of the two directions."""
     async with proxied() as proxy, await connected(proxy) as stream:

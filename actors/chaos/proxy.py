@@ -6,6 +6,7 @@ and down. TLS goes through as it is.
 """
 
 import ipaddress
+import math
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -138,6 +139,8 @@ class FaultProxy(Ways):
     def heal(self) -> None:
         """End everything that lasts. What was held back arrives; what has ended stays ended."""
         super().heal()
+        for splice in tuple(self._splices.values()):
+            splice.scope.deadline = math.inf
         self._linger.end()
         self._door.open()
 

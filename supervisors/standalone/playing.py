@@ -104,9 +104,8 @@ async def _stand_between(url: str, seed: int, seconds: float) -> int:
             nursery.start_soon(_end_at_signal, signals, scope)
             began = trio.current_time()
             scope.deadline = began + seconds
-            say(
-                f"connect to 127.0.0.1:{proxy.port} instead of {host}:{port}; seed {seed}, ends by itself in {seconds:g} s"
-            )
+            say(f"connect to 127.0.0.1:{proxy.port} instead of {host}:{port}")
+            say(f"seed {seed}, ends by itself in {seconds:g} s")
             for step in faults:
                 await trio.sleep_until(began + step.at)
                 getattr(proxy, step.kind)(**step.args)
