@@ -45,7 +45,7 @@ from actors.exchange import Exchange, Limits
 from actors.exchanges import BINANCE, BITHUMB, UPBIT
 from actors.feed import Feed
 from actors.items import Overflow
-from actors.notifier import Notifier
+from actors.notifier import Notifier, Route, Style
 from actors.notifier.channel import ChannelError, Language, Letter
 from supervisors.feeds import Feeds, open_feeds
 
@@ -146,14 +146,15 @@ class Alerts:
 class _Config:
     """No feeds, and one notification channel."""
 
-    alerts: Alerts
+    route: Route
     draws: random.Random
+    wall: Callable[[], int]
     feeds: Sequence[Any] = ()
     ip_budget: float = 1.0
     bans: None = None
 
     def notifier(self, emit: EventHook) -> Notifier:
-        return Notifier([self.alerts], emit=emit, random=self.draws)
+        return Notifier([self.route], emit=emit, random=self.draws, wall=self.wall)
 
 
 class Simulation:
@@ -189,10 +190,9 @@ class Simulation:
         async with trio.open_nursery() as nursery:
             for server in self._servers.values():
                 await nursery.start(server.run)
-            draws = self._draws("alerts")
-            manager = open_feeds(
-                _Config(self._alerts, draws), wall=self._wall, random=self._draws("feeds"), on_event=self._on_event
-            )
+            route = Route(self._alerts, Style(self.plan.style))
+            config = _Config(route, self._draws("alerts"), self._wall)
+            manager = open_feeds(config, wall=self._wall, random=self._draws("feeds"), on_event=self._on_event)
             async with manager as feeds:
                 await self._live_through(feeds)
                 self.digests = {name: self.history.digest(name) for name in self._pairs}

@@ -20,6 +20,7 @@ from actors.items import Gap
 from actors.metrics import Metrics
 from actors.notifier import notifier
 from actors.notifier.courier import Courier
+from actors.notifier.folding import Folding
 from actors.telling import Telling
 from actors.transport import Gate, websocket
 from supervisors import supervisor as supervising
@@ -204,6 +205,23 @@ def _forever(original: Any, self: ReconnectStrategy, random: Any = None) -> floa
     return 100_000.0 if self.attempts >= 2 else delay
 
 
+async def _leaks_at_the_stop(original: Any, stream: Any) -> None:
+    if STEPPED[-1].digests:  # every feed has been told to stop
+        await trio.lowlevel.checkpoint()
+    else:
+        await original(stream)
+
+
+def _never_over(original: Any, self: Any, queued: Any) -> None:
+    if "연결 복구" not in queued.letter.text:
+        original(self, queued)
+
+
+def _nags(original: Any, self: Folding, fold: Any) -> None:
+    original(self, fold)
+    fold.due = min(fold.due, trio.current_time() + 5)
+
+
 BUGS: dict[str, Plant] = {
     "I1": around(websocket.trio, "aclose_forcefully", _leak),
     "I2": around(Feeds, "_decided", _told_wrong),
@@ -222,11 +240,17 @@ BUGS: dict[str, Plant] = {
     "I11": around(Window, "crash", lambda original, *args: False),
     "I12": around(supervising.Supervisor, "__init__", _reversed_root),
     "I13": around(Courier, "take", _forgets),
+    "I13/incidents": around(Courier, "take", lambda original, *args: None),
     "I14": around(Courier, "_wait", _impatient),
     "I15": around(notifier, "render", _bell),
     "I16": around(ReconnectStrategy, "next_delay", _forever),
     "I17": around(Courier, "take", _last_word_first),
+    "I17/incidents": around(Courier, "take", _never_over),
     "I18": around(Courier, "_next", _hang),
+    "I19": _both(
+        around(Simulation, "__init__", _keep_simulation),
+        around(websocket.trio, "aclose_forcefully", _leaks_at_the_stop),
+    ),
     "I20": _both(
         around(Simulation, "__init__", _keep_simulation), around(ReconnectStrategy, "next_delay", _by_the_wall)
     ),
@@ -235,6 +259,7 @@ BUGS: dict[str, Plant] = {
     "I23": around(Telling, "failed", _with_secret),
     "I24": around(Gate, "enter", _no_gate),
     "I25": around(Telling, "failed", _chatter),
+    "I25/incidents": around(Folding, "_schedule", _nags),
     "I26": around(Feeds, "_split", _dice),
 }
-"""By the invariant that must catch it."""
+"""By the invariant that must catch it, and the style of the channel where it is not the guide's."""

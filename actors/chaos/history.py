@@ -6,6 +6,7 @@ nobody moves.
 """
 
 import hashlib
+import re
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -209,7 +210,7 @@ def steady(record: Step) -> str:
         case Taken(at=at, feed=feed, item=(Down() | Gap()) as item):
             return f"{at:.9f} {feed} took {type(item).__name__} {item.reason}"
         case Told(at=at, text=text, refused=refused):
-            return f"{at:.9f} told {text!r} {refused}"
+            return f"{at:.9f} told {_WALL.sub('TIME', text)!r} {refused}"
         case _:
             fields = {
                 field.name: getattr(record, field.name)
@@ -221,6 +222,8 @@ def steady(record: Step) -> str:
             return f"{record.at:.9f} {type(record).__name__} {fields}"
 
 
+_WALL = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
+"""A time as people read it."""
 _LEFT_OUT = ("at", "since", "until", "origin")
 
 

@@ -48,6 +48,8 @@ class Plan:
     """What the exchanges are, taken in turn."""
     switches: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
     """How the facts that are not known of an exchange are decided, by field of its venue."""
+    style: str = "guide"
+    """How much the notification channel hears, by :class:`~actors.notifier.notification.Style`."""
     heal: bool = True
     """Whether everything is healed and must recover before the stop; otherwise the stop comes amid the faults."""
     steps: tuple[Step, ...] = ()
@@ -194,6 +196,7 @@ def draw_plan(
         venues=chosen,
         switches=switches if len(set(chosen)) == 1 else {},
         heal=draw.random() < 0.8,
+        style=draw.choice(("guide", "incidents")),
         steps=tuple(steps),
     )
 

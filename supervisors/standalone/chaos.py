@@ -9,7 +9,7 @@ import attrs
 
 from actors.chaos.determinism import check
 from actors.chaos.history import Violation
-from actors.chaos.invariants import ALL
+from actors.chaos.invariants import names
 from actors.chaos.plans import Plan, all_kinds, draw_plan
 from supervisors.simulation import Outcome, simulate
 from supervisors.standalone.mistakes import BadInput
@@ -54,8 +54,8 @@ class Tally:
         yield from (f"  {name:<24}{count:>8}" for name, count in sorted(self.survived.items()))
         yield ""
         yield "invariants, and how many records each has judged"
-        names = sorted({each.name for each in ALL}, key=lambda name: int(name[1:]))
-        yield from (f"  {name:<24}{self.judged[name]:>8}" for name in names)
+        ordered = sorted(names(), key=lambda name: int(name[1:]))
+        yield from (f"  {name:<24}{self.judged[name]:>8}" for name in ordered)
 
 
 def read_plan(file: Path) -> Plan:

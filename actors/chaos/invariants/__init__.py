@@ -3,9 +3,9 @@
 I8, I20 and I26 compare two runs and are in :mod:`supervisors.twins`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from actors.chaos.invariants import links, running, telling
+from actors.chaos.invariants import incidents, links, running, telling
 from actors.chaos.invariants.base import Invariant, Scene
 from actors.chaos.invariants.links import RECOVERY
 
@@ -22,11 +22,9 @@ ALL: tuple[type[Invariant], ...] = (
     running.EndsOnlyWhenAsked,
     running.Intense,
     running.OrderedStop,
-    telling.Alerted,
     telling.Paced,
     telling.Readable,
     links.Recovers,
-    telling.AlertsConverge,
     running.StopsInTime,
     links.NoLeak,
     links.LiveIsTrue,
@@ -36,11 +34,21 @@ ALL: tuple[type[Invariant], ...] = (
     links.Gated,
     telling.FewWords,
 )
-"""Every checker of a single run."""
+"""Every checker of a single run, but those of what people are told."""
+BY_STYLE: Mapping[str, tuple[type[Invariant], ...]] = {
+    "guide": (telling.Alerted, telling.AlertsConverge),
+    "incidents": (incidents.TroubleTold, incidents.TroubleOver, incidents.FewAlerts),
+}
+"""The others: how much people are told is decided by the style of their channel."""
 
-__all__ = ["ALL", "RECOVERY", "Invariant", "Scene", "checkers"]
+__all__ = ["ALL", "BY_STYLE", "RECOVERY", "Invariant", "Scene", "checkers", "names"]
+
+
+def names() -> frozenset[str]:
+    """The names of all of them."""
+    return frozenset(each.name for some in (ALL, *BY_STYLE.values()) for each in some)
 
 
 def checkers(scene: Scene) -> Sequence[Invariant]:
     """Fresh checkers for one run."""
-    return [make(scene) for make in ALL]
+    return [make(scene) for make in (*ALL, *BY_STYLE[scene.plan.style])]

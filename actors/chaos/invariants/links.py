@@ -111,9 +111,12 @@ class DeadLinks(Invariant):
         """Silence is measured at the network, life at the consumer."""
         match record:
             case Injected():
-                self._disturbed = max(self._disturbed, record.at + float(record.args.get("seconds", 86_400.0)))
-            case Taken(item=Batch()):
-                self._fresh[record.feed] = record.at
+                until = record.at + float(record.args.get("seconds", 86_400.0))
+                self._disturbed = max(self._disturbed, until)
+                if record.kind == "pause":
+                    self._pauses[record.target.partition(":")[2]] = until
+            case Taken(item=Batch()) if record.at > self._pauses.get(record.feed, -1e9) + 1.0:
+                self._fresh[record.feed] = record.at  # what a pause has held back says nothing of the link
             case Standing(state=LinkState.CONNECTED | LinkState.LIVE):
                 exchange = self.scene.exchanges[record.feed]
                 bound = exchange.link_timeout + exchange.close_timeout + 11.0
@@ -234,16 +237,29 @@ class InOrder(Invariant):
 
 
 class Bounded(Invariant):
-    """I7: a feed's buffer keeps its bound, and its consumer, however slow, delays the reader by a second at most."""
+    """I7: a feed's buffer keeps its bound, and its consumer, however slow, delays the reader by a second at most.
+
+    A way out that takes no bytes is another matter: whoever has to answer a ping waits there.
+    """
 
     name = "I7"
-    hears = (Standing,)
+    hears = (Standing, Injected)
 
-    def take(self, record: Standing) -> str | None:
+    def __init__(self, scene: Any) -> None:
+        super().__init__(scene)
+        self._narrow: dict[str, float] = {}
+
+    def take(self, record: Standing | Injected) -> str | None:
         """Look at buffer and socket."""
+        if isinstance(record, Injected):
+            if record.args.get("towards") in ("both", "out"):
+                target, until = record.target.partition(":")[2], record.at + record.args["seconds"]
+                self._narrow[target] = max(self._narrow.get(target, -1e9), until)
+            return None
         if record.depth > self.scene.buffer:
             return f"{record.feed} keeps {record.depth} messages, its bound is {self.scene.buffer}"
-        if record.unread_for > 1.0 and record.state in (LinkState.CONNECTED, LinkState.LIVE):
+        narrow = record.at < self._narrow.get(record.feed, -1e9) + 1.0
+        if record.unread_for > 1.0 and not narrow and record.state in (LinkState.CONNECTED, LinkState.LIVE):
             return f"{record.feed} has left bytes unread for {record.unread_for:.1f} s"
         return None
 
