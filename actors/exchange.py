@@ -288,6 +288,9 @@ class Exchange:
     """Seconds for a polite close; then the socket is closed by force."""
     max_message_size: int = attrs.field(default=1 << 20, validator=in_range(1024, 16 << 20))
     """Bytes of the largest message accepted."""
+    coalesce: float = attrs.field(default=0.0, validator=in_range(0, 1))
+    """Seconds after a read in which arrivals are left to the kernel, to be one batch: cheaper for many sockets that say
+    little each. Whatever the server says is seen at most so much later, its pings and its Close too."""
     max_lifetime: float = attrs.field(default=0.0, validator=in_range(0, 86_400 * 400))
     """Seconds after which the exchange cuts every connection; 0: none known."""
 

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actors.errors import HandshakeError, NetworkError, Reason
-from actors.transport.tap import Tap
+from actors.transport.tap import MUCH, Tap
 from tests.hostile import ClientFrames, accept, close, frame, text, wall
 from tests.wire import SIZES, oracle, pieces, streams
 
@@ -28,14 +28,21 @@ class Wire:
     server: trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream]
 
 
-def wired() -> Wire:
+def wired(coalesce: float = 0.0) -> Wire:
     client, server = trio.testing.memory_stream_pair()
-    return Wire(tap_on(client), server)
+    return Wire(tap_on(client, coalesce), server)
 
 
-def tap_on(stream: trio.abc.Stream) -> Tap:
-    answer_by = trio.current_time() + 10
-    return Tap(stream, place="host:443", send_timeout=5, answer_by=answer_by, largest=1 << 20, wall=wall)
+def tap_on(stream: trio.abc.Stream, coalesce: float = 0.0) -> Tap:
+    return Tap(
+        stream,
+        place="host:443",
+        send_timeout=5,
+        answer_by=trio.current_time() + 10,
+        largest=1 << 20,
+        wall=wall,
+        coalesce=coalesce,
+    )
 
 
 class Reader:
@@ -214,6 +221,50 @@ async def test_last_received(autojump_clock: trio.testing.MockClock) -> None:
     await w.server.send_all(frame(10))
     await w.tap.receive_some()
     assert w.tap.last_received == made + 2
+
+
+async def test_arrivals_are_gathered(autojump_clock: trio.testing.MockClock) -> None:
+    """With a budget, what comes within it after a read is one batch at its end; after a pause it is read at once."""
+    w = wired(coalesce=0.2)
+    _, batches = await upgraded(w)
+    began = trio.current_time()
+    times: list[float] = []
+
+    async def read() -> None:
+        while True:
+            await w.tap.receive_some()
+            times.append(round(trio.current_time() - began, 3))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        for number in range(10):
+            await w.server.send_all(text(str(number)))
+            await trio.sleep(0.05)
+        await trio.sleep(1)
+        # a ping is put off by the budget at most, and by nothing where the last read is long ago
+        await w.server.send_all(frame(9, b"now"))
+        await trio.sleep(0.01)
+        await w.server.send_all(frame(9, b"later"))
+        await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+    assert batches == [["0"], ["1", "2", "3", "4"], ["5", "6", "7", "8"], ["9"]]
+    assert times == [1.5, 1.7]
+
+
+async def test_gathering_ends_when_it_must(autojump_clock: trio.testing.MockClock) -> None:
+    """After a large read the next follows at once; so it does when we send, since an answer may come."""
+    w = wired(coalesce=1)
+    _, batches = await upgraded(w)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(w.tap.receive_some)
+        for size in (MUCH, 1, 2):
+            await w.server.send_all(frame(2, b"x" * size))
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        assert [len(batch[0]) for batch in batches] == [MUCH, 1]
+        await w.tap.send_all(b"ping")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert [len(batch[0]) for batch in batches] == [MUCH, 1, 2]
+        nursery.cancel_scope.cancel()
 
 
 async def test_unfinished_send(autojump_clock: trio.testing.MockClock) -> None:

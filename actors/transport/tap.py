@@ -20,6 +20,8 @@ from actors.transport.dial import broken
 from actors.transport.frames import CLOSE, PING, PONG, RAW, Frames, Piece, Refusal
 
 READ_SIZE = 64 * 1024
+MUCH = 16 * 1024
+"""Bytes in one read (a TLS record at most, RFC 8446 section 5.1) after which the next is not put off."""
 LONGEST_MESSAGE = 10.0
 """Seconds that a message may take from its first fragment to its last."""
 MOST_PINGS = 100
@@ -70,6 +72,7 @@ class Tap(trio.abc.Stream):
         largest: Bytes of the largest message that is taken.
         wall: Now, in nanoseconds UTC; read for a ``Retry-After`` that is a date.
         secret: What no error text may repeat (the query of the request).
+        coalesce: Seconds after a read until the next, unless that read brought much or we have sent something.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Tap(trio.abc.Stream):
         largest: int,
         wall: Callable[[], int],
         secret: str = "",
+        coalesce: float = 0.0,
     ) -> None:
         self.closing = False
         """Set just before our own close: from then on only Close and Pong are passed on."""
@@ -97,6 +101,10 @@ class Tap(trio.abc.Stream):
         self._answer_by = answer_by
         self._wall = wall
         self._secret = secret
+        self._coalesce = coalesce
+        self._pause = trio.CancelScope()
+        self._much = True
+        """Whether the last read brought so much that there may be more at once."""
         self._upgraded = False
         self._early = b""
         """The answer to the upgrade request as far as it has come."""
@@ -152,6 +160,7 @@ class Tap(trio.abc.Stream):
         if self._unfinished:
             raise trio.BrokenResourceError("an earlier send was left unfinished")
         self._unfinished = True
+        self._pause.cancel()  # an answer may come
         try:
             with trio.fail_after(self._send_timeout):
                 await self._stream.send_all(data)
@@ -196,7 +205,7 @@ class Tap(trio.abc.Stream):
         head, rest = self._early[: answer.size], self._early[answer.size :]
         if answer.status != 101:
             raise refused(answer, rest, place=self._place, wall=self._wall(), secret=self._secret)
-        self._upgraded, self._early = True, b""
+        self._upgraded, self._early, self._much = True, b"", True
         self._frames.feed(rest)
         return head
 
@@ -208,6 +217,7 @@ class Tap(trio.abc.Stream):
             return b""
         if data:
             self.last_received = trio.current_time()
+            self._much = len(data) >= MUCH
         else:
             self.lost = self.lost or NetworkError(Reason.EOF, f"{self._place} hung up without a close frame")
         return bytes(data)
@@ -222,6 +232,9 @@ class Tap(trio.abc.Stream):
         if self._frames.pings and self._pings.flooded(self._frames, self.last_received):
             self.lost = ProtocolError(Reason.PING_FLOOD, f"{self._place} pings more than {MOST_PINGS} times a second")
         elif self._message_by == math.inf:
+            if self._coalesce and not self._much:
+                with trio.CancelScope(deadline=self.last_received + self._coalesce) as self._pause:
+                    await trio.sleep_forever()
             self._frames.feed(await self._read())
         else:
             with trio.move_on_at(self._message_by) as scope:

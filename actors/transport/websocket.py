@@ -233,6 +233,7 @@ class Link:
             largest=exchange.max_message_size,
             wall=self._wall,
             secret=target.query,
+            coalesce=exchange.coalesce,
         )
 
     async def _upgrade(self, nursery: trio.Nursery, tap: Tap) -> None:
