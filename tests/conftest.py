@@ -1,11 +1,36 @@
 """What holds for every test: property tests have no deadline of their own, and in CI the same examples every time."""
 
+import gc
 import os
+from collections.abc import Generator
 
+import pytest
 from hypothesis import settings
+
+from tests.hostile import descriptors
 
 # a shared machine may pause for longer than any example takes; new examples are searched for at the desk, where a
 # failing one can be looked at, and not in the run that decides whether a change lands
 settings.register_profile("desk", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+
+SOCKETS = frozenset(f"test_{name}" for name in ("network", "proxy", "rows", "tap", "tls", "websocket"))
+"""The modules whose tests must close what they open without any help from the collector."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_open(request: pytest.FixtureRequest) -> Generator[None]:
+    """With the collector off, a test of a socket leaves no descriptor behind; nor can a task outlive its loop."""
+    if request.path.stem not in SOCKETS:
+        yield
+        return
+    gc.collect()
+    gc.disable()
+    try:
+        before = descriptors()
+        yield
+        assert descriptors() == before
+    finally:
+        gc.enable()

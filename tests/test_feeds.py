@@ -169,7 +169,7 @@ async def test_a_429_is_obeyed_by_every_feed_of_the_host(autojump_clock: trio.te
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_accept_and_close_for_ever_is_no_storm(autojump_clock: trio.testing.MockClock, seed: int) -> None:
-    """Fewer than 15 connects in 5 minutes, jittered, the delay never reset, although each connect succeeds."""
+    """T14: fewer than 15 connects in 5 minutes, the delay never reset, although each connect succeeds."""
     sim = upbit()
     async with scene({UPBIT_HOST: sim}, seed=seed) as (feeds, _, seen):
         sim.close_at_once(1000)

@@ -291,7 +291,7 @@ async def test_close_code_of_the_exchange() -> None:
 
 
 async def test_eof() -> None:
-    """T11, T12: an end without a Close frame, also inside a frame."""
+    """T11, T12, W10: an end without a Close frame, also inside a frame."""
     for tail in (b"", frame(2, b"x" * 300)[:50]):
         error = await ending(upgraded(text("a") + tail, stay=False), messages=1)
         assert isinstance(error, NetworkError)
@@ -713,7 +713,7 @@ async def test_end_during_ping() -> None:
 
 
 async def test_pong_while_nobody_receives() -> None:
-    """A ping is answered although no message has been taken yet."""
+    """W21: a ping is answered although no message has been taken yet."""
     answered = trio.Event()
 
     async def script(stream: trio.abc.Stream) -> None:

@@ -274,6 +274,7 @@ class Tap(trio.abc.Stream):
 
     def _failed(self, error: ConnectorError) -> Exception:
         self.lost = self.lost or error
+        self._attached.set()  # the reader is to learn of it, also before anybody takes the messages
         return trio.BrokenResourceError(str(error)) if self._upgraded else afresh(error)
 
 
