@@ -130,6 +130,7 @@ def test_kernel_faults(number: str, reason: Reason, least: float, most: float) -
 class Moving:
     """A name whose address changes; each look-up takes the next."""
 
+    source = ""
     ports: list[int]
     inner: SystemNetwork = attrs.field(factory=SystemNetwork)
 
@@ -201,6 +202,7 @@ SLOW = attrs.evolve(QUICK, ping_timeout=10, upgrade_timeout=10, open_timeout=20)
 class Far:
     """Leads to a script in this process and under its clock."""
 
+    source = ""
     nursery: trio.Nursery
     script: Script
 
