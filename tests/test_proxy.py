@@ -1,6 +1,8 @@
 """Proxies: what they refuse and how they misbehave, each by its name; sessions through real ones; secrets kept."""
 
 import base64
+import gc
+import json
 import os
 import shutil
 import socket
@@ -8,7 +10,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -18,11 +20,15 @@ import trio.testing
 import trustme
 
 from actors.errors import BACKOFF, QUARANTINE, Advice, ConnectorError, NetworkError, Reason, TLSError
+from actors.events import Event, Failed
 from actors.exchange import Exchange
+from actors.exchanges import UPBIT
 from actors.transport import Address, ProxyNetwork, SystemNetwork
 from actors.transport.dial import dial
 from actors.transport.proxy import from_environment
 from actors.transport.tls import TLSStream
+from supervisors import open_feeds
+from supervisors.standalone.status import Status
 from tests.hostile import (
     QUICK,
     Inbox,
@@ -214,6 +220,44 @@ async def test_cancelled_anywhere() -> None:
                             await trio.lowlevel.checkpoint()
                         scope.cancel()
                 assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("kind", ["http", "socks5"])
+async def test_nothing_for_the_collector(kind: str) -> None:
+    """What a failed dial leaves is free at once: no error holds its own traceback."""
+
+    async def fail(port: int) -> None:
+        with suppress(NetworkError):
+            await dial(behind(port, kind, WHO), "api.upbit.com", 443, tls=False, exchange=HASTY)
+
+    for script in (saying(b"HTTP/1.1 403 No\r\n\r\n"), socks(b"\x05\xff"), socks(b"\x05\x00", reply(4)), resetting):
+        async with nothing_left(), hostile(script) as port:
+            await fail(port)
+            # nothing_left() has switched the collector off
+            assert not [kept for kept in gc.get_objects() if isinstance(kept, NetworkError)]
+
+
+async def test_nowhere_a_password() -> None:
+    """Events, metrics, status and what the consumer gets name the proxy, and never its password."""
+    events: list[Event] = []
+    failed = trio.Event()
+
+    def hook(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Failed):
+            failed.set()
+
+    async with (
+        nothing_left(),
+        hostile(saying(REFUSALS[0][0])) as port,
+        open_feeds(network=behind(port, who=WHO), on_event=hook) as feeds,
+    ):
+        feed = feeds.open(UPBIT, trade="KRW-BTC")
+        await failed.wait()
+        assert feed.stats.last_error.startswith("proxy_auth: the proxy 127.0.0.1")
+        told = [*map(repr, events), feeds.metrics.render().decode(), json.dumps(Status(feeds).document())]
+        assert "proxy_auth" in "".join(told)
+        assert SECRET not in "".join(told)
 
 
 # -- SOCKS 5 --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -313,6 +313,36 @@ async def test_cancelled_receive_loses_nothing(kind: str, turns: int) -> None:
                         await trio.lowlevel.checkpoint()
                     inner.cancel_scope.cancel()
         assert bytes(got) == sent
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_cancelled_handshake(kind: str, turns: int) -> None:
+    """Whenever a handshake is cancelled, the socket is closed and the cancel comes out, however far it had got."""
+    async with nothing_left():
+        near, far = await sockets()
+        server = trio.SSLStream(far, SERVER, server_side=True, https_compatible=True)
+
+        async def answer() -> None:
+            with suppress(trio.BrokenResourceError):
+                await server.do_handshake()
+
+        secured: list[trio.abc.Stream] = []
+
+        async def shake_hands() -> None:
+            secured.append(await client(kind, near))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer)
+            async with trio.open_nursery() as inner:
+                inner.start_soon(shake_hands)
+                for _ in range(turns):
+                    await trio.lowlevel.checkpoint()
+                inner.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
+        for stream in secured:  # it was through before the cancel
+            await trio.aclose_forcefully(stream)
+        assert near.socket.fileno() == -1
+        await trio.aclose_forcefully(server)
 
 
 async def test_cancelled_before_the_first_byte(kind: str) -> None:

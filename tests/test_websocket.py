@@ -484,6 +484,29 @@ async def test_fragments() -> None:
     assert pongs == [b"now"]
 
 
+async def test_gathered() -> None:
+    """An exchange's latency budget is kept to: what comes soon after a read is one batch, an answer is not put off."""
+
+    async def script(stream: trio.abc.Stream) -> None:
+        await accept(stream)
+        for number in range(5):
+            await stream.send_all(text(str(number)))
+            await trio.sleep(0.02)
+        _, payload = await ClientFrames(stream).next()
+        await stream.send_all(frame(10, payload))
+        await trio.sleep_forever()
+
+    exchange = attrs.evolve(QUICK, coalesce=1, ping_timeout=1)
+    async with nothing_left(), hostile(script) as port, trio.open_nursery() as nursery:
+        link = link_to(port, exchange=exchange)
+        await nursery.start(link.run)
+        inbox = Inbox(link)
+        assert [await inbox.receive() for _ in range(5)] == list("01234")
+        assert inbox.batches == [["0"], ["1", "2", "3", "4"]]
+        assert await link.ping() < 0.5
+        await link.aclose()
+
+
 # -- sending --------------------------------------------------------------------------------------------------------
 
 

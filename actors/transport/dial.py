@@ -112,7 +112,9 @@ class _Race:
                 await trio.aclose_forcefully(self.winner[0])
             raise
         if self.winner is None:
-            raise max(self.losers, key=lambda loser: _TELLING.get(loser.reason, 9))
+            self.losers.sort(key=lambda loser: _TELLING.get(loser.reason, 9))
+            # kept, it would hold the frames it passes through, and they it
+            raise self.losers.pop()
         return self.winner
 
     async def _attempt(self, address: Address, failed: trio.Event, race: trio.CancelScope) -> None:
