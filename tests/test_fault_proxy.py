@@ -125,6 +125,15 @@ async def test_limit_data(size: int) -> None:
         await emptied(proxy)
 
 
+async def test_a_limit_can_be_called_off() -> None:
+    """Healed before it was reached, it ends nothing."""
+    async with proxied() as proxy, await connected(proxy) as stream:
+        proxy.limit_data(10)
+        await answered(stream, b"12345")
+        proxy.heal()
+        await answered(stream, b"1234567890")
+
+
 async def test_reset_reaches_the_client() -> None:
     """The client reads an RST."""
     async with proxied() as proxy, await connected(proxy) as stream:

@@ -12,7 +12,17 @@ from tests.soak_verdict import PANELS, Round, chart, complaints
 
 ROOT = Path(__file__).parent.parent
 FLAT = [
-    Round(at=30.0 * n, live=100, memory=60.0, descriptors=114, tasks=906, cpu=50.0, messages=5000, reconnects=400 * n)
+    Round(
+        at=30.0 * n,
+        live=100,
+        memory=60.0,
+        blocks=200_000,
+        descriptors=114,
+        tasks=906,
+        cpu=50.0,
+        messages=5000,
+        reconnects=400 * n,
+    )
     for n in range(1, 21)
 ]
 
@@ -32,6 +42,7 @@ def test_what_is_flat_passes() -> None:
     ("name", "by", "told"),
     [
         ("memory", 0.3, "memory rose by 4.2 MB, more than 3"),
+        ("blocks", 400, "blocks of memory rose by 5600, more than 3400"),
         ("descriptors", 1, "descriptors rose from 119 to 133"),
         ("tasks", 3, "tasks rose from 921 to 963"),
         ("cpu", 2.0, "CPU for a message has grown 1.3"),

@@ -141,6 +141,7 @@ class FaultProxy(Ways):
         super().heal()
         for splice in tuple(self._splices.values()):
             splice.scope.deadline = math.inf
+            splice.near.cut_after(math.inf)
         self._linger.end()
         self._door.open()
 

@@ -226,8 +226,8 @@ class VirtualStream(trio.abc.HalfCloseableStream):
         self._incoming.shatter()
         self._outgoing.shatter()
 
-    def cut_after(self, size: int) -> None:
-        """Let the other end send so many more bytes, then end both directions."""
+    def cut_after(self, size: float) -> None:
+        """Let the other end send so many more bytes, then end both directions; infinity calls it off."""
         self._incoming.left = size
         if size == 0:
             self._cut()
