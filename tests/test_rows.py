@@ -283,7 +283,7 @@ async def test_a_fin_long_after_the_close() -> None:
         with pytest.raises(ServerClosed) as caught:
             await inbox.receive()
         await link.aclose()
-        assert trio.current_time() - began < QUICK.close_timeout + 0.2
+        assert trio.current_time() - began < QUICK.close_timeout + 2
     assert (caught.value.reason, caught.value.advice) == (Reason.CLOSE_1012, NOW)
 
 
