@@ -128,6 +128,13 @@ def test_an_outage_in_korean() -> None:
     assert text(incident(trouble(Reason.MESSAGE_TIMEOUT))).startswith("[업비트] 웹소켓 메시지 타임아웃\n")
 
 
+def test_what_the_system_does_is_not_what_the_reader_thinks_of_it() -> None:
+    """A cut that an operator wants to be paged for is retried as fast as any other, and the text says so."""
+    paged = text(incident(trouble(Reason.EOF), severity=Severity.PAGE), Language.EN)
+    warned = text(incident(trouble(Reason.HTTP_FORBIDDEN), severity=Severity.WARNING), Language.EN)
+    assert ("retries are slow" in paged, "retries are slow" in warned) == (False, True)
+
+
 def test_a_recovery_in_korean() -> None:
     """How long, from when to when, and what is missing."""
     lost = Trouble(origin=UPBIT, reason=Reason.EOF, since=100, until=292, lost=193.2)

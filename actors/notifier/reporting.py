@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from actors.errors import Reason, clean
 from actors.events import FeedEvent, Overflowed, Quiet, Unconfirmed
 from actors.notifier.channel import Language
-from actors.notifier.notification import Severity
+from actors.notifier.notification import PAGES
 from actors.notifier.reports import (
     Beat,
     Concerns,
@@ -119,7 +119,7 @@ class _Writer:
         if all(each.gave_up for each in hurt):
             lines = [self.line("no_more")]
         else:
-            lines = [self.line("slow" if report.severity is Severity.PAGE else "retrying")]
+            lines = [self.line("slow" if any(each.reason in PAGES for each in hurt) else "retrying")]
         if report.scope is Scope.NETWORK:
             return [*lines, self.line("check_network")]
         wanted = [
