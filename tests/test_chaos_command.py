@@ -11,7 +11,8 @@ import trio
 from trio_websocket import open_websocket_url
 
 from actors.chaos import SimulatedVenue, What, simulated_exchange
-from actors.chaos.plans import Plan, Step
+from actors.chaos.invariants import names
+from actors.chaos.plans import Plan, Step, all_kinds
 from actors.chaos.proxy import KINDS
 from supervisors.standalone.cli import main
 from supervisors.standalone.playing import server_of
@@ -28,6 +29,20 @@ def test_it_shows_what_was_survived(capsys: pytest.CaptureFixture[str]) -> None:
     assert "zero violations" in printed
     assert re.search(r"^  net\.reset +\d+$", printed, re.MULTILINE)
     assert re.search(r"^  I5 +[1-9]\d*$", printed, re.MULTILINE)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_day_has_every_kind_of_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    """The short form of `make chaos`: 24 feed-hours, every kind injected, every invariant judged, none broken."""
+    assert main(["chaos", "--seed", "1", "--hours", "12"]) == 0
+    printed = capsys.readouterr().out
+    assert "zero violations" in printed
+    assert re.search(r"\d feed-hours, \d+\.\d+ a CPU second", printed)
+    for kind in all_kinds():
+        assert re.search(rf"^  {re.escape(kind)} +[1-9]\d*$", printed, re.MULTILINE), kind
+    for name in names():
+        assert re.search(rf"^  {name} +[1-9]\d*$", printed, re.MULTILINE), name
 
 
 def test_a_failure_names_seed_plan_and_last_events(

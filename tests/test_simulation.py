@@ -12,8 +12,8 @@ import pytest
 
 from actors.chaos import determinism
 from actors.chaos.history import History
-from actors.chaos.invariants import Invariant, names
-from actors.chaos.plans import KINDS, Plan, Step, all_kinds, draw_plan
+from actors.chaos.invariants import BY_STYLE, Invariant, names
+from actors.chaos.plans import KINDS, SWITCHES, Plan, Step, all_kinds, draw_plan
 from actors.errors import Reason
 from actors.events import Failed
 from supervisors.simulation import simulate
@@ -43,6 +43,16 @@ def test_the_seeds_hold_every_kind_of_fault() -> None:
     """No kind is missing from the two hundred plans."""
     drawn = {f"{step.target.partition(':')[0]}.{step.kind}" for seed in SEEDS for step in draw_plan(seed).steps}
     assert drawn == all_kinds()
+
+
+def test_the_seeds_decide_what_is_not_known_both_ways() -> None:
+    """Each switch of each exchange, and each style of the alerts, has every one of its values in the two hundred."""
+    drawn = [draw_plan(seed) for seed in SEEDS]
+    assert {plan.style for plan in drawn} == set(BY_STYLE)
+    for venue, switches in SWITCHES.items():
+        mine = [plan for plan in drawn if plan.venues == (venue,)]
+        for name, values in switches.items():
+            assert {plan.switches[name] for plan in mine} == set(values), (venue, name)
 
 
 @pytest.mark.parametrize("seed", [1, 9])
