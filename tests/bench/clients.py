@@ -25,7 +25,7 @@ from websockets.trio.client import connect as connect_trio
 from actors import Feed, Message
 from actors.exchange import Exchange, Limits, Rate, Subscription
 from actors.exchanges import GENERIC, UPBIT
-from actors.items import Batch
+from actors.items import BLOCK, Batch
 from actors.transport import SystemNetwork
 from supervisors import open_feeds
 from tests.bench.server import STAMP
@@ -114,7 +114,7 @@ async def _consume_all(
     async with open_feeds(network=network) as feeds, trio.open_nursery() as nursery:
 
         async def consume_one() -> None:
-            await consume(feeds.open(exchange, *wanted), job.clock)
+            await consume(feeds.open(exchange, *wanted, overflow=BLOCK), job.clock)
             nursery.cancel_scope.cancel()
 
         for _ in range(job.connections):
