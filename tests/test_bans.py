@@ -78,7 +78,7 @@ def _slack(path: Path, host: str, seconds: float) -> int:
     return slack
 
 
-@pytest.mark.parametrize("text", ["{", "[[1]]", '[["a", "", "x"]]', "[" * 100_000, "3"])
+@pytest.mark.parametrize("text", ["{", "[[1]]", '[["a", "", "x"]]', '[["a", "", Infinity]]', "[" * 100_000, "3"])
 async def test_a_damaged_file_is_told_and_replaced(tmp_path: Path, nursery: trio.Nursery, text: str) -> None:
     """The feeds start all the same, and the next ban makes a good file of it."""
     path = tmp_path / "bans.json"

@@ -7,6 +7,7 @@ from pathlib import Path
 import trio
 
 from actors.actor import NO_CONTEXT, Context
+from actors.transport.answers import LONGEST_BAN
 from actors.transport.gate import Gate, Key
 
 MAX_BYTES = 1 << 20
@@ -37,16 +38,18 @@ class Bans:
         self._told = False
         self._until: dict[Key, int] = {}
         self._changed = trio.Event()
+        self._one = trio.CapacityLimiter(1)  # a disk that hangs keeps this thread, and nobody else writes beside it
 
     def gate(self, budget: float) -> Gate:
         """A gate that knows of the bans in the file, and tells of new ones; reads the file, so call it at the start."""
         now, wall = trio.current_time(), self._wall()
         try:
             self._until = self._read()
-        except (OSError, ValueError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, RecursionError, OverflowError) as error:
             self._tell(f"{self._path} cannot be read: {_words(error)}; bans of earlier processes are not known")
-        left = {key: (until - wall) / 1e9 for key, until in self._until.items()}
-        return Gate(budget=budget, until={key: now + left[key] for key in left if left[key] > 0}, closed=self._note)
+        most = round(LONGEST_BAN * 1e9)
+        left = {key: min(until - wall, most) / 1e9 for key, until in self._until.items() if until > wall}
+        return Gate(budget=budget, until={key: now + seconds for key, seconds in left.items()}, closed=self._note)
 
     async def run(self, *, task_status: Context = NO_CONTEXT) -> None:
         """Write whenever something has changed, until cancelled."""
@@ -59,7 +62,9 @@ class Bans:
             rows = [[*key, until] for key, until in self._until.items() if until > wall]
             try:
                 with trio.fail_after(DEADLINE):
-                    await trio.to_thread.run_sync(self._write, json.dumps(rows), abandon_on_cancel=True)
+                    await trio.to_thread.run_sync(
+                        self._write, json.dumps(rows), abandon_on_cancel=True, limiter=self._one
+                    )
             except (OSError, trio.TooSlowError) as error:
                 self._tell(f"{self._path} cannot be written: {_words(error)}; a restart would knock inside a ban")
 

@@ -142,8 +142,8 @@ sends the same bytes to every client. All clients take turns within each of {rou
 counts are the ratios: absolute times are this machine's.
 
 *feedwarden* is a feed of `open_feeds()` as it ships: supervised, with ping loop, health check, gap reports and metrics,
-over a profile that knows nothing of its messages (and with the policy `block`, so that flat out every message is counted
-and none dropped before a consumer that is slower than the wire); *codes watched* is Upbit's profile looking into every message for its
+over a profile that knows nothing of its messages; with the policy `block`, so that flat out none is dropped before a
+slower consumer. *codes watched* is Upbit's profile looking into every message for its
 code (`quiet_after`). The others are bare clients without any of that. *epoll + ssl* is no client at all: it finds out
 where a frame ends, and is the floor for Python.
 
