@@ -27,8 +27,12 @@ from actors.errors import (
 from actors.events import EventHook, LinkState
 from actors.exchange import DATA, By, Exchange, Form, Frame, Heartbeat, Http, Kind, Session
 from actors.feed import Feed
+from actors.line import Part
 from actors.liveness import Expired, Liveness, QuietWatch, Task
+from actors.sequence import Continuity
 from actors.stats import ConnectorStats
+from actors.subscribing import Subscribing
+from actors.subscriptions import topics
 from actors.telling import Telling
 from actors.transport import Gate, HttpClient, Link, Network, find_link
 
@@ -41,7 +45,8 @@ class Connector:
     """One session of one feed, with the guide's methods; run it once for every incarnation.
 
     Args:
-        feed: Where data, interruptions and the state go; it also knows the exchange and the subscriptions.
+        feed: Where data, interruptions and the state go; it also knows the exchange and the subscriptions. A part of a
+            feed that has several sockets.
         network: The way to the outside.
         gate: The budget of connection attempts, shared by all connectors of a process.
         emit: The event hook.
@@ -54,7 +59,7 @@ class Connector:
 
     def __init__(
         self,
-        feed: Feed,
+        feed: Feed | Part,
         *,
         network: Network,
         gate: Gate,
@@ -78,6 +83,8 @@ class Connector:
         """What an incarnation starts with."""
         self._context = context
         self._session: Session = self.exchange.session(self.feed.subscriptions)
+        self._subscribing = Subscribing(self.feed, self._session, self.send_message)
+        self._continuity = Continuity() if self.exchange.check_sequence else None
         self._link: Link | None = None
         self._liveness: Liveness | None = None
         self._quiet = QuietWatch(self.exchange, (), 0.0)
@@ -109,6 +116,7 @@ class Connector:
                 await self.connect(nursery)
                 nursery.start_soon(self._receive_loop)
                 nursery.start_soon(self.health_check)
+                nursery.start_soon(self._keep_subscribed)
                 for rule in self.exchange.heartbeats:
                     if rule.by is By.CLIENT:
                         nursery.start_soon(self._ping_loop, rule)
@@ -139,8 +147,7 @@ class Connector:
         self._link = link
         self._is_connected()
         link.deliver_to(self._take)
-        for frame in self._session.opened():
-            await self.send_message(frame)
+        await self._subscribing.begin()
         self._alive.subscribed()
 
     async def disconnect(self) -> None:
@@ -162,6 +169,7 @@ class Connector:
             trio.ClosedResourceError: there is no session.
         """
         link = self._open_link
+        self._subscribing.pacer.sent(trio.current_time())
         try:
             await link.send(message)
         except ConnectorError as error:
@@ -212,6 +220,12 @@ class Connector:
             raise self._fail(ReconnectRequested(self._reconnect_why))
         scope.cancel("disconnect() was called")
 
+    async def _keep_subscribed(self) -> None:
+        try:
+            await self._subscribing.keep(self._watch_codes)
+        except ReconnectRequested as error:
+            raise self._fail(error) from None
+
     async def _receive_loop(self) -> None:
         """The link's reader brings the frames to :meth:`_take`; what comes here is the end of it."""
         error = await self._open_link.ended()
@@ -252,6 +266,9 @@ class Connector:
         if self._quiet.on:
             for raw in run:
                 self._quiet.data(*self.exchange.describe(raw), now)
+        if self._continuity is not None:
+            for loss in self._continuity.take(map(self.exchange.mark, run)):
+                self.feed.lost(loss, wall, now)
         self.feed.push(run, wall=wall, now=now, session=self.stats.sessions)
         if not self._healthy:
             self._healthy = True
@@ -264,6 +281,8 @@ class Connector:
         match frame.kind:
             case Kind.HEARTBEAT:
                 self._heartbeat_heard.set()
+            case Kind.REJECTED if len(bad := topics(frame.rejects)) == 1 and self._subscribing.isolate(bad[0]):
+                self._tell.rejected(*bad[0], frame.detail)
             case Kind.REJECTED:
                 advice = frame.advice or ApplicationError(Reason.SUB_REJECTED).advice
                 raise self._fail(ApplicationError(Reason.SUB_REJECTED, frame.detail, advice))
@@ -314,6 +333,7 @@ class Connector:
             await self._within_ping_timeout(self._heartbeat_heard.wait)
 
     async def _control_ping(self) -> None:
+        self._subscribing.pacer.sent(trio.current_time())
         try:
             await self._open_link.ping(math.inf)  # the clock beside it knows when we ourselves do not read
         except ConnectorError as error:
@@ -360,8 +380,11 @@ class Connector:
         now, session = trio.current_time(), self._session
         can_probe = type(session).probe is not Session.probe
         self._liveness = Liveness(self.exchange, now, pending=session.pending(), can_probe=can_probe)
-        self._quiet = QuietWatch(self.exchange, self.feed.subscriptions, now)
+        self._watch_codes()
         self._tell.connected()
+
+    def _watch_codes(self) -> None:
+        self._quiet = QuietWatch(self.exchange, self.feed.subscriptions, trio.current_time())
 
     def _check_live(self) -> None:
         if self._alive.live and self.stats.state is LinkState.CONNECTED:

@@ -66,6 +66,7 @@ class Reason(enum.StrEnum):
     MESSAGE_TIMEOUT = "message_timeout"
     SUB_TIMEOUT = "sub_timeout"
     SUB_REJECTED = "sub_rejected"
+    SEQ_GAP = "seq_gap"
     APP_ERROR = "app_error"
     ENDPOINT = "endpoint"
     REQUESTED = "requested"

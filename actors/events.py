@@ -257,6 +257,16 @@ class Probed(FeedEvent):
 
 
 @attrs.frozen(kw_only=True)
+class CodeRejected(FeedEvent):
+    """The exchange will not have this code; it is subscribed to no longer, and all others live on."""
+
+    session: int
+    channel: str
+    code: str
+    detail: str
+
+
+@attrs.frozen(kw_only=True)
 class Unconfirmed(FeedEvent):
     """Data flows, but these subscriptions were not confirmed in time; the link is kept."""
 

@@ -19,6 +19,7 @@ import attrs
 from actors._checks import in_range
 from actors.backoff import ReconnectStrategy
 from actors.errors import Advice
+from actors.marks import Mark, no_mark
 
 PORTABLE_CHANNELS = ("trade", "book", "ticker")
 """Channel names that mean the same on every exchange."""
@@ -52,6 +53,8 @@ class Frame:
     confirms: tuple[str, ...] = ()
     advice: Advice | None = None
     probe: bool = False
+    rejects: "tuple[Subscription, ...]" = ()
+    """What a rejection is about: at least one of these codes is bad. Empty where the exchange does not say."""
 
 
 DATA = Frame(Kind.DATA)
@@ -120,6 +123,8 @@ class Limits:
     """Messages that a client may send on one connection."""
     subscriptions: int = 0
     """Subscriptions (streams, codes) on one connection."""
+    argument_bytes: int = 0
+    """UTF-8 bytes of all subscriptions on one connection: channel, code and one more for each."""
 
 
 @attrs.frozen(kw_only=True)
@@ -144,12 +149,16 @@ class Channel:
         return bool(self.pattern) and re.fullmatch(self.pattern, word) is not None
 
 
+def _codes(codes: str | Iterable[str]) -> tuple[str, ...]:
+    return (codes,) if isinstance(codes, str) else tuple(codes)
+
+
 @attrs.frozen
 class Subscription:
     """A channel and the codes wanted of it; ``Subscription("depth@100ms", ("BTCUSDT",))``."""
 
     channel: str
-    codes: tuple[str, ...] = attrs.field(converter=lambda codes: (codes,) if isinstance(codes, str) else tuple(codes))
+    codes: tuple[str, ...] = attrs.field(converter=_codes)
 
 
 class Http(Protocol):
@@ -186,8 +195,19 @@ class Session:
         """The frames that subscribe to everything; also what a probe sends again."""
         return ()
 
+    def change(self, subscriptions: tuple[Subscription, ...]) -> Sequence[str | bytes] | None:
+        """The frames that make these the subscriptions of the open session; None: only a fresh session can.
+
+        What they ask to be confirmed is in :meth:`pending` from now on.
+        """
+        del subscriptions
+        return None
+
     def pending(self) -> frozenset[str]:
-        """Keys that :attr:`Frame.confirms` must name before the session is live; empty: any frame will do."""
+        """Keys that :attr:`Frame.confirms` has yet to name: all of them until then, and those of a change after it.
+
+        The session is live once there are none; if there are none at the start, any frame will do.
+        """
         return frozenset()
 
     def classify(self, data: str | bytes) -> Frame:
@@ -204,6 +224,12 @@ def no_description(data: str | bytes) -> tuple[str, str]:
     """Channel and code of a frame nobody can read: both empty."""
     del data
     return "", ""
+
+
+def one_route(subscription: Subscription) -> str:
+    """The route of an exchange that has but one URL."""
+    del subscription
+    return ""
 
 
 def json_object(data: str | bytes) -> dict[str, Any]:
@@ -306,11 +332,17 @@ class Exchange:
     limits: Limits = Limits()
     on_open: tuple[str, ...] = ()
     """Text frames of the user's own, sent after the subscriptions."""
+    route: Callable[[Subscription], str] = one_route
+    """The URL that carries a subscription, empty for the exchange's one; two URLs are never one socket."""
     endpoint: Endpoint | None = None
     """Finds the URL before each connect; None: ``ws_url``."""
     make_session: "Callable[[Exchange, tuple[Subscription, ...]], Session]" = Session
     describe: Callable[[str | bytes], tuple[str, str]] = no_description
     """Native channel and code of a data frame, both empty where it has none."""
+    check_sequence: bool = False
+    """Whether the exchange's sequence numbers are looked at, so that a loss inside a live session is a gap."""
+    mark: Callable[[str | bytes], Mark | None] = no_mark
+    """What tells a data frame apart on two connections, and its sequence numbers; None where it has neither."""
     sources: Mapping[str, str] = attrs.field(factory=dict[str, str])
     """Where a figure comes from, by field name; shown by ``feedwarden exchanges``."""
 

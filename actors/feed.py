@@ -12,36 +12,17 @@ import attrs
 import trio
 
 from actors.errors import GiveUp, Reason
-from actors.events import EventHook, GapReported, LinkState, Overflowed, StateChanged
+from actors.events import EventHook, GapReported, LinkState, Overflowed
 from actors.exchange import Exchange, Kind, Subscription
 from actors.items import DROP_OLDEST, Batch, Down, FeedFailed, Gap, Message, Overflow
+from actors.line import PROGRESS, Line, Part
 from actors.stats import ConnectorStats
 
 CHECKPOINT_EVERY = 64
 """Items that one task may take without a checkpoint: a checkpoint costs ten times what an item does."""
 
-TRANSITIONS: dict[LinkState, frozenset[LinkState]] = {
-    LinkState.IDLE: frozenset({LinkState.CONNECTING, LinkState.DOWN}),
-    LinkState.CONNECTING: frozenset({LinkState.CONNECTED, LinkState.DOWN}),
-    LinkState.CONNECTED: frozenset({LinkState.LIVE, LinkState.DOWN}),
-    LinkState.LIVE: frozenset({LinkState.DOWN}),
-    LinkState.DOWN: frozenset({LinkState.CONNECTING, LinkState.BACKOFF, LinkState.QUARANTINED, LinkState.GAVE_UP}),
-    LinkState.BACKOFF: frozenset({LinkState.CONNECTING, LinkState.QUARANTINED, LinkState.GAVE_UP, LinkState.DOWN}),
-    LinkState.QUARANTINED: frozenset({LinkState.CONNECTING, LinkState.GAVE_UP, LinkState.DOWN}),
-    LinkState.GAVE_UP: frozenset({LinkState.CONNECTING}),
-    LinkState.STOPPED: frozenset({LinkState.CONNECTING}),
-}
-"""Where a feed may go from where; STOPPED may follow every state."""
 
-
-@attrs.frozen
-class _Interruption:
-    reason: Reason
-    since: int
-    started: float
-
-
-class Feed:
+class Feed(Line):
     """What a consumer holds: iterate it, or its :meth:`batches`.
 
     Args:
@@ -65,13 +46,11 @@ class Feed:
         overflow: Overflow = DROP_OLDEST,
         control: bool = False,
     ) -> None:
-        self.name = name
-        self.exchange = exchange
-        self.subscriptions = subscriptions
-        self.stats = stats
+        super().__init__(name, exchange, subscriptions, stats=stats, emit=emit)
         self.overflow = overflow
         self.control = control
-        self._emit = emit
+        self.parts: list[Part] = []
+        """Its sockets, where it may have several; else the feed itself is the one line."""
         self._items: deque[Batch | Down | Gap] = deque()
         self._bytes = 0
         self._batch: Batch | None = None
@@ -81,8 +60,6 @@ class Feed:
         self._arrived = trio.lowlevel.ParkingLot()
         self._room = trio.lowlevel.ParkingLot()
         self._changed = trio.lowlevel.ParkingLot()
-        self._interruption: _Interruption | None = None
-        self._last: tuple[int, float] | None = None
         self._overflowing = False
         self._failure: str | None = None
         self._closed = False
@@ -129,12 +106,6 @@ class Feed:
             while self.stats.state is not LinkState.LIVE:
                 self._check_open()
                 await self._changed.park()
-
-    @property
-    def interruption(self) -> Down | None:
-        """The interruption that has not ended yet, if there is one."""
-        now = self._interruption
-        return None if now is None else Down(now.reason, now.since)
 
     async def next_batch(self) -> Batch | Down | Gap:
         """The next item with the messages in their batch; what :meth:`batches` iterates over."""
@@ -202,54 +173,51 @@ class Feed:
             await self._room.park()
 
     def dialling(self, wall: int, now: float) -> None:
-        """A connector begins; the first one marks where a gap before the first message starts."""
+        """A connector begins."""
         self._failure = None
-        if self._last is None:
-            self._last = wall, now
+        super().dialling(wall, now)
 
-    def silence(self, now: float) -> float:
-        """Seconds since the last message, or since the first dial began."""
-        return now - (self._last or (0, now))[1]
+    @property
+    def complete(self) -> bool:
+        """Whether every socket is live."""
+        return self.stats.state is LinkState.LIVE
 
     def push(self, frames: Sequence[str | bytes], *, wall: int, now: float, session: int) -> None:
         """Take data frames that have just been received; raises GiveUp under the policy ``fail``."""
         if self._closed:
             return
         if self._interruption is not None:
-            self._resume(self._interruption, wall, now)
+            self._resume(wall, now)
         size = sum(map(len, frames))
         stats = self.stats
         stats.messages += len(frames)
         stats.bytes += size
         stats.last_message_time = wall / 1e9
         self._last = wall, now
-        self._append(Batch(wall, frames, session, at=now))
+        self.put(Batch(wall, frames, session, at=now))
         self._count_in(len(frames), size, now)
 
     def push_control(self, frame: str | bytes, kind: Kind, *, wall: int, now: float, session: int) -> None:
         """Take a frame that is no data; kept only if the feed was opened with ``control=True``."""
         if self.control and not self._closed:
-            self._append(Batch(wall, (frame,), session, kind, now))
+            self.put(Batch(wall, (frame,), session, kind, now))
             self._count_in(1, len(frame), now)
 
-    def interrupted(self, reason: Reason) -> None:
-        """A connector's verdict; the first of an interruption puts in the :class:`Down`."""
-        if self._interruption is None and self._last is not None:
-            since, started = self._last
-            self._interruption = _Interruption(reason, since, started)
-            self._append(Down(reason, since))
-
-    def set_state(self, state: LinkState) -> None:
-        """Move to ``state`` and tell it; AssertionError where the table has no such move."""
-        previous = self.stats.state
-        if state is previous:
-            return
-        if state is not LinkState.STOPPED and state not in TRANSITIONS[previous]:
-            msg = f"{self.name}: no way from {previous} to {state}"
-            raise AssertionError(msg)
-        self.stats.state = state
-        self._changed.unpark_all()
-        self._emit(StateChanged(at=trio.current_time(), origin=self.stats.origin, state=state, previous=previous))
+    def part_moved(self) -> None:
+        """One of the parts has changed its state, or has come or gone: the feed's follows the least advanced."""
+        some = [part.stats for part in self.parts if part.stats.state is not LinkState.STOPPED]
+        stats, previous = self.stats, self.stats.state
+        stats.state = min((each.state for each in some), key=PROGRESS.index, default=LinkState.STOPPED)
+        stats.incarnation = sum(part.stats.incarnation for part in self.parts)
+        stats.reconnect_count = sum(part.stats.reconnect_count for part in self.parts)
+        attempts = [each.next_attempt for each in some if each.next_attempt is not None]
+        stats.next_attempt = min(attempts, default=None)
+        stats.backoff = max((each.backoff for each in some), default=0.0)
+        stats.last_error = next((each.last_error for each in some if each.state is stats.state), "") or stats.last_error
+        begun = [each.connection_start_time for each in some]
+        stats.connection_start_time = None if None in begun else min(filter(None, begun), default=None)
+        if stats.state is not previous:
+            self._moved(previous)
 
     def fail(self, why: str) -> None:
         """End the feed: the consumer gets what is buffered, then :class:`FeedFailed`."""
@@ -269,14 +237,8 @@ class Feed:
         self._changed.unpark_all()
         self._room.unpark_all()
 
-    def _resume(self, interruption: _Interruption, wall: int, now: float) -> None:
-        self._interruption = None
-        started = interruption.started
-        gap = Gap(interruption.reason, interruption.since, wall, now - started, started=started)
-        self._append(gap)
-        self._report(gap, now)
-
-    def _report(self, gap: Gap, now: float) -> None:
+    def report(self, gap: Gap, now: float) -> None:
+        """Count a gap and tell of it."""
         self.stats.gaps += 1
         self._emit(
             GapReported(
@@ -289,9 +251,16 @@ class Feed:
             )
         )
 
-    def _append(self, item: Batch | Down | Gap) -> None:
+    def put(self, item: Batch | Down | Gap) -> None:
+        """Put an item at the end of the buffer."""
         self._items.append(item)
         self._arrived.unpark()
+
+    _put, _report = put, report
+
+    def _moved(self, previous: LinkState) -> None:
+        self._changed.unpark_all()
+        super()._moved(previous)
 
     def _overflowed(self, now: float) -> None:
         if not self._overflowing:
@@ -337,7 +306,7 @@ class Feed:
         gap = Gap(Reason.OVERFLOW, since[0], kept.received, kept.at - since[1], True, lost, since[1])
         items.appendleft(gap)
         if not known:
-            self._report(gap, now)
+            self.report(gap, now)
 
 
 class Batches:

@@ -57,12 +57,14 @@ class Down:
     """The feed is interrupted, told at the moment of the verdict.
 
     ``since`` is when the last message before it came, or the first dial began (nanoseconds UTC). ``next_attempt``
-    (nanoseconds UTC) is None while nobody has decided; later attempts are events.
+    (nanoseconds UTC) is None while nobody has decided; later attempts are events. ``codes`` names what is interrupted
+    where a feed has several sockets and not all of them are; empty: all of it.
     """
 
     reason: Reason
     since: int
     next_attempt: int | None = None
+    codes: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -70,7 +72,9 @@ class Gap:
     """Messages between ``since`` and ``until`` (nanoseconds UTC) may be missing; precedes the first message after.
 
     ``seconds`` is the same interval on the monotonic clock. ``certain`` says that messages are known to be lost;
-    ``lost`` is their number where it was counted.
+    ``lost`` is their number where it was counted. ``codes`` names those concerned; empty: all of the feed.
+    ``expected`` and ``got`` are the exchange's own sequence numbers, where it has any and they have proven the loss:
+    the one that should have come, and the one that came instead.
     """
 
     reason: Reason
@@ -81,6 +85,9 @@ class Gap:
     lost: int | None = None
     started: float = attrs.field(default=0.0, repr=False, eq=False)
     """``since`` on trio's clock."""
+    codes: tuple[str, ...] = ()
+    expected: int | None = None
+    got: int | None = None
 
 
 class FeedFailed(Exception):

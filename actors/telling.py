@@ -7,6 +7,7 @@ import trio
 
 from actors.errors import Reason
 from actors.events import (
+    CodeRejected,
     Connected,
     Disconnected,
     EventHook,
@@ -19,13 +20,14 @@ from actors.events import (
     Unconfirmed,
 )
 from actors.feed import Feed
+from actors.line import Part
 
 
 @attrs.define(eq=False)
 class Telling:
     """One session's voice."""
 
-    feed: Feed
+    feed: Feed | Part
     emit: EventHook
     wall: Callable[[], int]
     connected_at: float | None = None
@@ -44,15 +46,16 @@ class Telling:
         """The 101 is there."""
         now = self.connected_at = trio.current_time()
         stats = self.feed.stats
-        stats.sessions += 1
+        self.feed.new_session()
         stats.connection_start_time = self.wall() / 1e9
         self.feed.set_state(LinkState.CONNECTED)
         self.emit(Connected(at=now, origin=stats.origin, session=stats.sessions, seconds=self.feed.silence(now)))
 
     def live(self) -> None:
-        """Every subscription is confirmed."""
+        """Every subscription is confirmed; it is told once that is so on every socket of the feed."""
         self.feed.set_state(LinkState.LIVE)
-        self.emit(Live(at=trio.current_time(), origin=self.feed.stats.origin, session=self.feed.stats.sessions))
+        if self.feed.complete:
+            self.emit(Live(at=trio.current_time(), origin=self.feed.stats.origin, session=self.feed.stats.sessions))
 
     def failed(self, reason: Reason, detail: str) -> None:
         """The verdict has fallen; nothing is closed yet."""
@@ -90,6 +93,20 @@ class Telling:
         """A probe was sent, or has been answered."""
         stats = self.feed.stats
         self.emit(Probed(at=trio.current_time(), origin=stats.origin, session=stats.sessions, answered=answered))
+
+    def rejected(self, channel: str, code: str, detail: str) -> None:
+        """The exchange will not have this code."""
+        stats = self.feed.stats
+        self.emit(
+            CodeRejected(
+                at=trio.current_time(),
+                origin=stats.origin,
+                session=stats.sessions,
+                channel=channel,
+                code=code,
+                detail=detail,
+            )
+        )
 
     def unconfirmed(self, channels: tuple[str, ...]) -> None:
         """These were not confirmed in time, while others bring data."""

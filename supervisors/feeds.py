@@ -17,21 +17,22 @@ import attrs
 import trio
 
 from actors.connector import Connector
-from actors.errors import Way, leaves
+from actors.errors import leaves
 from actors.events import (
     ChildGaveUp,
+    CodeRejected,
     Event,
     EventHook,
     EventHub,
     LinkState,
     NotKept,
     Origin,
-    Reconnecting,
     RestartScheduled,
 )
 from actors.exchange import PORTABLE_CHANNELS, Exchange, Subscription
 from actors.feed import Feed
 from actors.items import DROP_OLDEST, Overflow
+from actors.line import Part
 from actors.metrics import Metrics
 from actors.notifier import Notifier
 from actors.stats import ConnectorStats
@@ -39,6 +40,7 @@ from actors.transport import Bans, Gate, Network, SystemNetwork
 from supervisors.child import RUNNING, ChildKind, ChildSpec, Restart, TooMany
 from supervisors.intensity import Intensity
 from supervisors.refusals import NotFound
+from supervisors.sockets import Sockets
 from supervisors.supervisor import Supervisor
 
 STOP_WITHIN = 8.0
@@ -95,13 +97,6 @@ class FeedsConfig(Protocol):
         ...
 
 
-@attrs.frozen
-class _Opened:
-    feed: Feed
-    connector: Connector
-    supervisor: Supervisor
-
-
 class Feeds:
     """The open feeds of an application; made by :class:`open_feeds`.
 
@@ -120,6 +115,7 @@ class Feeds:
         """The one hook: everything that happens goes through it."""
         self.metrics = Metrics()
         self.events.subscribe("metrics", self.metrics.hook)
+        self.events.subscribe("sockets", self._on_rejected)
         self._network = network or SystemNetwork()
         self._wall = wall
         children: list[ChildSpec] = []
@@ -131,7 +127,7 @@ class Feeds:
             children.append(ChildSpec(id="bans", run=bans.run, shutdown=2.0))
         self.metrics.watch_gate(self.gate.states)
         self._seed = (random or _random.SystemRandom()).getrandbits(64)
-        self._opened: dict[str, _Opened] = {}
+        self._opened: dict[str, Sockets] = {}
         self._closed = False
         self._feeds = Supervisor("feeds", dynamic=True, emit=self._on_event, random=self._split("feeds"))
         self.notifier = config.notifier(self.events.emit) if config is not None else None
@@ -173,12 +169,10 @@ class Feeds:
             channels: ``trade``, ``book`` and ``ticker``, each a code or several.
 
         Raises:
-            ValueError: unknown channel, bad code, too many codes for one connection, a URL that is never dialled, or a
-                name that is taken.
+            ValueError: unknown channel, bad code, a URL that is never dialled, or a name that is taken.
         """
         self._check_open()
         wanted = exchange.native((*subscriptions, *_portable(channels)))
-        _check_number(exchange, wanted)
         name = self._name(exchange, name)
         origin = Origin(name, exchange.code, exchange.name_ko, exchange.name_en, exchange.host)
         feed = Feed(
@@ -192,6 +186,28 @@ class Feeds:
         )
         self._keep(feed, network or self._network)
         return feed
+
+    def add(self, name: str, *subscriptions: Subscription, **channels: str | Sequence[str]) -> None:
+        """Subscribe a feed to more, as :meth:`open` takes it; at once, without an interruption of what it has.
+
+        Raises:
+            KeyError: there is no feed of that name.
+            ValueError: unknown channel, or bad code.
+        """
+        self._check_open()
+        opened = self._opened[name]
+        opened.add(opened.feed.exchange.native((*subscriptions, *_portable(channels))))
+
+    def remove(self, name: str, *subscriptions: Subscription, **channels: str | Sequence[str]) -> None:
+        """Subscribe a feed to these no longer; what it does not have is passed over.
+
+        Raises:
+            KeyError: there is no feed of that name.
+            ValueError: unknown channel, bad code, or nothing would be left.
+        """
+        self._check_open()
+        opened = self._opened[name]
+        opened.remove(opened.feed.exchange.native((*subscriptions, *_portable(channels))))
 
     async def close(self, name: str) -> None:
         """Stop a feed and forget it; its consumer gets trio.ClosedResourceError. KeyError if there is none."""
@@ -207,7 +223,7 @@ class Feeds:
     async def reconnect(self, name: str, why: str = "asked for") -> None:
         """Let a feed start a fresh session; KeyError if there is none of that name."""
         self._check_open()
-        await self._opened[name].connector.reconnect(why)
+        await self._opened[name].reconnect(why)
 
     def running(self) -> list[str]:
         """What still runs, by name: feeds, and ``notifier``. Also while everything stops, and from any thread."""
@@ -227,23 +243,19 @@ class Feeds:
         return len(self._opened)
 
     def _keep(self, feed: Feed, network: Network) -> None:
-        name, exchange = feed.name, feed.exchange
-        connector = Connector(feed, network=network, gate=self.gate, emit=self.events.emit, wall=self._wall)
-        spec = ChildSpec(
-            id="connector",
-            run=connector.run,
-            restart=Restart.TRANSIENT,
-            strategy=exchange.reconnect,
-            shutdown=exchange.close_timeout + 1.0,
+        def connect(line: Feed | Part) -> Connector:
+            return Connector(line, network=network, gate=self.gate, emit=self.events.emit, wall=self._wall)
+
+        name = feed.name
+        sockets = self._opened[name] = Sockets(
+            feed, connect=connect, emit=self._on_event, wall=self._wall, random=self._split(name)
         )
-        supervisor = Supervisor(name, [spec], emit=self._on_event, random=self._split(name))
-        self._opened[name] = _Opened(feed, connector, supervisor)
         self.metrics.watch(feed.stats)
         # a feed that crashes too often is tried again every 300 s, and its siblings notice nothing
         self._feeds.start_soon(
             ChildSpec(
                 id=name,
-                run=supervisor.run,
+                run=sockets.run,
                 kind=ChildKind.SUPERVISOR,
                 restart=Restart.TRANSIENT,
                 intensity=Intensity(0, 1),
@@ -260,28 +272,11 @@ class Feeds:
         if isinstance(event, RestartScheduled | ChildGaveUp):
             name = event.child if event.supervisor == "feeds" else event.supervisor
             if (opened := self._opened.get(name)) is not None:
-                self._decided(opened.feed, event)
+                opened.decided(event)
 
-    def _decided(self, feed: Feed, event: RestartScheduled | ChildGaveUp) -> None:
-        stats = feed.stats
-        if isinstance(event, ChildGaveUp):
-            feed.set_state(LinkState.GAVE_UP)
-            feed.fail(f"{feed.name} was given up: {event.error}")
-            return
-        stats.backoff = event.delay
-        stats.next_attempt = self._wall() / 1e9 + event.delay
-        stats.last_error = event.error or stats.last_error
-        feed.set_state(LinkState.QUARANTINED if event.way is Way.QUARANTINE else LinkState.BACKOFF)
-        self.events.emit(
-            Reconnecting(
-                at=event.at,
-                origin=stats.origin,
-                delay=event.delay,
-                attempt=event.attempt,
-                way=event.way,
-                reason=event.reason,
-            )
-        )
+    def _on_rejected(self, event: Event) -> None:
+        if isinstance(event, CodeRejected) and (opened := self._opened.get(event.origin.feed)) is not None:
+            opened.forget(Subscription(event.channel, event.code))
 
     def _name(self, exchange: Exchange, name: str | None) -> str:
         if name is None:
@@ -316,13 +311,6 @@ class Feeds:
 def _running_workers(supervisor: Supervisor) -> list[str]:
     children = supervisor.which_children()
     return [child.id for child in children if child.state in RUNNING and child.kind is ChildKind.WORKER]
-
-
-def _check_number(exchange: Exchange, wanted: Sequence[Subscription]) -> None:
-    number, most = sum(len(each.codes) for each in wanted), exchange.limits.subscriptions
-    if most and number > most:
-        msg = f"{number} subscriptions, but one connection to {exchange.code} takes {most}: open several feeds"
-        raise ValueError(msg)
 
 
 def _portable(channels: dict[str, str | Sequence[str]]) -> list[Subscription]:

@@ -158,6 +158,10 @@ class Supervisor:
         """As :meth:`start_child`, from synchronous code: nobody waits for the answer, events tell what became of it."""
         self._post(lambda now: self._policy.start_child(spec, Reply()))
 
+    def terminate_soon(self, id: str) -> None:  # noqa: A002 - the field's own name
+        """As :meth:`terminate_child`, from synchronous code: nobody waits for the answer."""
+        self._post(lambda now: self._policy.terminate_child(id, Reply(), now))
+
     async def terminate_child(self, id: str) -> None:  # noqa: A002 - the field's own name
         """Stop a child and keep its spec, unless it is temporary or dynamic; returns once it is down.
 

@@ -28,6 +28,7 @@ from supervisors.feeds import Feeds
 from supervisors.intensity import Window
 from supervisors.restart import Judge
 from supervisors.simulation import Simulation
+from supervisors.sockets import Sockets
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -51,8 +52,8 @@ async def _leak(_original: Any, _stream: Any) -> None:
     await trio.lowlevel.checkpoint()
 
 
-def _no_gap(_original: Any, self: Feed, interruption: Any, wall: int, now: float) -> None:
-    del interruption, wall, now
+def _no_gap(_original: Any, self: Feed, wall: int, now: float) -> None:
+    del wall, now
     self._interruption = None
 
 
@@ -60,7 +61,7 @@ def _gap_behind(original: Any, self: Feed, frames: Any, **more: Any) -> None:
     waiting, self._interruption = self._interruption, None
     original(self, frames, **more)
     if waiting is not None:
-        self._append(Gap(waiting.reason, waiting.since, more["wall"], 1.0))
+        self.put(Gap(waiting.reason, waiting.since, more["wall"], 1.0))
 
 
 def _says_cancelled(original: Any, self: Telling, reason: Reason, detail: str) -> None:
@@ -155,8 +156,8 @@ def _last_word_first(original: Any, self: Any, queued: Any) -> None:
 CLOSED: dict[str, Any] = {}
 
 
-def _told_wrong(original: Any, self: Feeds, feed: Feed, event: Any) -> None:
-    original(self, feed, attrs.evolve(event, delay=event.delay * 2) if isinstance(event, RestartScheduled) else event)
+def _told_wrong(original: Any, self: Sockets, event: Any) -> None:
+    original(self, attrs.evolve(event, delay=event.delay * 2) if isinstance(event, RestartScheduled) else event)
 
 
 def _asks_no_time(original: Any, self: Judge, child: Any, least: float = 0.0, way: Any = None) -> Any:
@@ -224,7 +225,7 @@ def _nags(original: Any, self: Folding, fold: Any) -> None:
 
 BUGS: dict[str, Plant] = {
     "I1": around(websocket.trio, "aclose_forcefully", _leak),
-    "I2": around(Feeds, "_decided", _told_wrong),
+    "I2": around(Sockets, "decided", _told_wrong),
     "I3": _both(around(Gate, "close", lambda original, *args: None), around(Judge, "_retry", _asks_no_time)),
     "I4": _both(around(Connector, "health_check", _never_looks), around(Connector, "_ping_loop", _no_ping)),
     "I5": around(Feed, "_resume", _no_gap),

@@ -22,6 +22,7 @@ BOOK_TICKER = (
     '{"u":400900217,"s":"BTCUSDT","b":"84143.00000000","B":"1.25310000","a":"84143.01000000","A":"0.70011000"}'
 )
 PARTIAL = '{"lastUpdateId":160,"bids":[["0.0024","10"]],"asks":[["0.0026","100"]]}'
+WANTED = (Subscription("trade", "btcusdt"), Subscription("depth@100ms", "btcusdt"))
 
 
 def wrapped(stream: str, data: str) -> str:
@@ -62,7 +63,7 @@ def test_acks_confirm_by_number() -> None:
     """An ack confirms its own request; the user's own numbers confirm nothing."""
     session = opened()
     assert session.classify('{"result":null,"id":1}') == Frame(Kind.ACK, confirms=("1",))
-    assert session.classify(b'{"id":1,"result":null}') == Frame(Kind.ACK, confirms=("1",))
+    assert session.classify(b'{"id":1,"result":null}') == Frame(Kind.ACK), "once"
     assert session.classify('{"result":["btcusdt@trade"],"id":7}') == Frame(Kind.ACK)
     assert session.classify('{"result":null,"id":null}') == Frame(Kind.ACK)
 
@@ -72,11 +73,11 @@ def test_acks_confirm_by_number() -> None:
     [
         (
             '{"code":2,"msg":"Invalid request: too many parameters","id":1}',
-            Frame(Kind.REJECTED, "2: Invalid request: too many parameters", advice=QUARANTINE),
+            Frame(Kind.REJECTED, "2: Invalid request: too many parameters", advice=QUARANTINE, rejects=WANTED),
         ),
         (
             '{"error":{"code":2,"msg":"Invalid request"},"id":1}',
-            Frame(Kind.REJECTED, "2: Invalid request", advice=QUARANTINE),
+            Frame(Kind.REJECTED, "2: Invalid request", advice=QUARANTINE, rejects=WANTED),
         ),
         (
             '{"code":3,"msg":"Invalid JSON: expected value at line 1 column 1"}',
@@ -185,3 +186,36 @@ def test_figures_of_the_documentation() -> None:
     assert (server.by, server.form, server.interval, server.limit) == (By.SERVER, Form.CONTROL, 20, 60)
     assert (client.by, client.form) == (By.CLIENT, Form.CONTROL)
     assert (BINANCE.close_codes[1008].way, BINANCE.close_codes[1008].seconds) == (Way.AFTER, 60)
+
+
+def test_a_change_names_only_what_changes() -> None:
+    """What is gone is unsubscribed from, what is new subscribed to, under the next numbers."""
+    session = opened()
+    session.opened()
+    wanted = BINANCE.native((Subscription("trade", ("BTC/USDT", "ETH/USDT")),))
+    assert session.change(wanted) == [
+        '{"method":"UNSUBSCRIBE","params":["btcusdt@depth@100ms"],"id":2}',
+        '{"method":"SUBSCRIBE","params":["ethusdt@trade"],"id":3}',
+    ]
+    assert session.subscriptions == wanted
+    assert session.pending() == {"1", "3"}
+    assert session.change(wanted) == []
+    assert session.classify('{"result":null,"id":2}') == Frame(Kind.ACK)
+    assert session.classify('{"result":null,"id":3}') == Frame(Kind.ACK, confirms=("3",))
+    assert session.change(()) == ['{"method":"UNSUBSCRIBE","params":["btcusdt@trade","ethusdt@trade"],"id":4}']
+    assert session.classify('{"code":2,"msg":"Invalid request","id":4}').kind is Kind.ERROR, "no code was rejected"
+
+
+def test_a_rejection_is_about_the_streams_that_it_names() -> None:
+    """Where the message names some, these; else all of the request."""
+    frame = opened().classify('{"code":2,"msg":"Invalid request: btcusdt@trade","id":1}')
+    assert frame.rejects == (Subscription("trade", "btcusdt"),)
+
+
+def test_what_was_rejected_is_new_when_it_is_asked_for_again() -> None:
+    """Nothing of a rejected request is subscribed to, so nothing of it is unsubscribed from."""
+    session = opened()
+    session.classify('{"code":2,"msg":"Invalid request","id":1}')
+    assert session.pending() == frozenset()
+    trades = BINANCE.native((Subscription("trade", "BTC/USDT"),))
+    assert session.change(trades) == ['{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":2}']

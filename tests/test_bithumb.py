@@ -22,9 +22,11 @@ WANTED = BITHUMB.native([Subscription("book", "ETH/KRW"), Subscription("trade", 
 def test_documented_samples_are_data() -> None:
     """The captured book and trade are data, confirm their channels, and are described."""
     session = BITHUMB.session(WANTED)
+    pending = session.pending()
     confirmed = [session.classify(each) for each in (BOOK, TRADE)]
     assert [each.kind for each in confirmed] == [Kind.DATA, Kind.DATA]
-    assert {key for each in confirmed for key in each.confirms} == session.pending()
+    assert {key for each in confirmed for key in each.confirms} == pending
+    assert session.pending() == frozenset()
     assert BITHUMB.describe(BOOK) == ("orderbook", "KRW-ETH")
     assert BITHUMB.describe(TRADE) == ("trade", "KRW-BTC")
 

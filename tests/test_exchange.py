@@ -157,3 +157,12 @@ def test_strategies_are_not_shared() -> None:
     strategy = ReconnectStrategy(initial_delay=3)
     assert attrs.evolve(TEST, reconnect=strategy).reconnect.fresh().next_delay() is not None
     assert strategy.attempts == 0
+
+
+def test_an_exchange_changes_nothing_in_place_unless_it_says_how() -> None:
+    """And has one route, and nothing to tell its messages apart by."""
+    session = TEST.session()
+    assert session.change((Subscription("trades", "KRW-BTC"),)) is None
+    assert session.subscriptions == ()
+    assert TEST.route(Subscription("trades", "KRW-BTC")) == ""
+    assert TEST.mark("anything") is None

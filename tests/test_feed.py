@@ -302,7 +302,7 @@ async def test_live_waits_for_the_state(autojump_clock: trio.testing.MockClock) 
 
 def test_every_cell_of_the_state_table() -> None:
     """A move in the table succeeds, any other raises and changes nothing; STOPPED may follow everything."""
-    from actors.feed import TRANSITIONS
+    from actors.line import TRANSITIONS
 
     for previous in LinkState:
         for state in LinkState:

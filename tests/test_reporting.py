@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from actors.errors import Reason
-from actors.events import Origin, Overflowed, Quiet, Unconfirmed
+from actors.events import CodeRejected, Origin, Overflowed, Quiet, Unconfirmed
 from actors.notifier import Language, Severity
 from actors.notifier.reporting import SHOWN, tell
 from actors.notifier.reports import (
@@ -92,6 +92,7 @@ def reports() -> Iterator[Report]:
         Overflowed(at=0, origin=UPBIT, policy="block", depth=5),
         Quiet(at=0, origin=UPBIT, session=1, channel="trade", code="KRW-BTC", seconds=300),
         Unconfirmed(at=0, origin=UPBIT, session=1, channels=("trade", "book")),
+        CodeRejected(at=0, origin=UPBIT, session=1, channel="trade", code="KRW-NO", detail="no such code"),
     ):
         yield Concerns(severity=Severity.WARNING, events=(event,), more=3)
 

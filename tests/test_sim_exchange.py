@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from actors.chaos import (
+    SIMULATED,
     Fault,
     FaultKind,
     Ledger,
@@ -26,6 +27,7 @@ from actors.chaos import (
     simulated_exchange,
 )
 from actors.exchange import Rate
+from actors.sequence import Continuity, Loss
 from tests.sim_client import UPGRADE, Client, connected, routed, server_and_client_tls, upgrade
 
 SUBSCRIBE = '{"op":"subscribe","id":1,"channel":"trade","codes":["BTC-USD","NO-SUCH"]}'
@@ -181,6 +183,20 @@ async def test_mute_probe(autojump_clock: trio.testing.MockClock) -> None:
         frames = [json.loads(message) for message in await client.listen(0.3)]
         assert len(frames) > 5
         assert all("op" not in frame and "snapshot" not in frame for frame in frames)
+
+
+async def test_skip(autojump_clock: trio.testing.MockClock) -> None:
+    """Some messages are lost on a session that lives on; the ledger has them, and their numbers are missing."""
+    async with (
+        simulated_exchange(SimulatedVenue(), port=None, rate=50) as sim,
+        routed(MemoryNetwork({"sim": sim}), "sim") as client,
+    ):
+        await subscribed(client)
+        before = await client.listen(0.3)
+        sim.skip(3)
+        marks = [SIMULATED.mark(frame) for frame in (*before, *await client.listen(0.3))]
+        lost = [entry.number for entry in sim.ledger.of(What.LOST) if entry.connection]
+        assert Continuity().take(marks) == [Loss(("trade", "BTC-USD"), lost[0], lost[-1] + 1, 3, certain=True)]
 
 
 async def refused(sim: SimulatedExchange) -> bool:

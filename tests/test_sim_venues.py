@@ -22,13 +22,14 @@ from actors.chaos import (
     Shape,
     SimulatedExchange,
     SimulatedVenue,
+    Unknown,
     UpbitVenue,
     What,
 )
 from actors.chaos.board import Venue
 from actors.chaos.market import Market, Topic
 from actors.chaos.venues.upbit_frames import SHORT, java_number, plain_number
-from actors.exchange import Exchange, Kind, Rate, Subscription
+from actors.exchange import Exchange, Frame, Kind, Rate, Session, Subscription
 from actors.exchanges import BINANCE, BITHUMB, UPBIT
 from tests.sim_client import Client, routed, upgrade
 
@@ -569,6 +570,74 @@ async def test_the_simulated_exchange_speaks_its_own_profile(autojump_clock: tri
     assert SIMULATED.limits.gate == Rate(10_000, 1)
 
 
+async def told(talk: Session, client: Client, *sent: str | bytes) -> tuple[list[Frame], set[tuple[str, str]]]:
+    """What comes in a second after ``sent``: the frames that are no data, and the channels and codes of data."""
+    await client.send(*sent)
+    heard = await client.listen(1)
+    frames = [talk.classify(frame) for frame in heard]
+    assert Kind.UNKNOWN not in {frame.kind for frame in frames}
+    data = {talk.exchange.describe(raw) for raw, frame in zip(heard, frames, strict=True) if frame.kind is Kind.DATA}
+    return [frame for frame in frames if frame.kind is not Kind.DATA], data
+
+
+@pytest.mark.parametrize(
+    ("exchange", "venue", "codes"),
+    [
+        (SIMULATED, SimulatedVenue(), ("BTC-USD", "ETH-USD", "XRP-USD")),
+        (BINANCE, BinanceVenue(), ("btcusdt", "ethusdt", "xrpusdt")),
+        (UPBIT, UpbitVenue(), ("KRW-BTC", "KRW-ETH", "KRW-XRP")),
+        (BITHUMB, BithumbVenue(), ("KRW-BTC", "KRW-ETH", "KRW-XRP")),
+    ],
+    ids=["simulated", "binance", "upbit", "bithumb"],
+)
+async def test_a_live_session_is_changed(
+    autojump_clock: trio.testing.MockClock, exchange: Exchange, venue: Venue, codes: tuple[str, str, str]
+) -> None:
+    """One code goes and one comes on the same connection; the third goes on."""
+    first, second, third = codes
+    talk = exchange.session((Subscription("trade", (first, second)),))
+    async with session(venue) as (sim, client):
+        _, data = await told(talk, client, *talk.opened())
+        assert {code.lower() for _, code in data} == {first.lower(), second.lower()}
+        sent = talk.change((Subscription("trade", (second, third)),))
+        assert sent is not None
+        await told(talk, client, *sent)
+        others, data = await told(talk, client)
+        assert {code.lower() for _, code in data} == {second.lower(), third.lower()}
+        assert others == []
+        assert [link.number for link in sim.connections] == [1]
+
+
+@pytest.mark.parametrize(
+    ("unknown", "rejects", "codes"),
+    [
+        (Unknown.PASSED_OVER, [], {"BTC-USD"}),
+        (Unknown.NAMED, [(Subscription("trade", "NO-CODE"),)], {"BTC-USD"}),
+        (Unknown.REFUSED, [(Subscription("trade", ("BTC-USD", "NO-CODE")),)], set[str]()),
+    ],
+)
+async def test_a_code_that_does_not_exist_is_a_switch(
+    autojump_clock: trio.testing.MockClock,
+    unknown: Unknown,
+    rejects: list[tuple[Subscription, ...]],
+    codes: set[str],
+) -> None:
+    """It is passed over, or named, or refused without a name, with all that was asked for at once."""
+    talk = SIMULATED.session((Subscription("trade", ("BTC-USD", "NO-CODE")),))
+    async with session(SimulatedVenue(unknown=unknown)) as (_, client):
+        others, data = await told(talk, client, *talk.opened())
+        assert [frame.rejects for frame in others if frame.kind is Kind.REJECTED] == rejects
+        assert {code for _, code in data} == codes
+
+
+async def test_a_code_that_does_not_exist_may_kill_the_connection(autojump_clock: trio.testing.MockClock) -> None:
+    """Without a word about why."""
+    talk = SIMULATED.session((Subscription("trade", ("BTC-USD", "NO-CODE")),))
+    async with session(SimulatedVenue(unknown=Unknown.FATAL)) as (_, client):
+        await client.send(*talk.opened())
+        assert await client.ended(1) == 1006
+
+
 @pytest.mark.parametrize(
     ("exchange", "venue", "codes"),
     [
@@ -584,12 +653,14 @@ async def test_profiles_and_simulators_understand_each_other(
     """What a profile sends is understood, and each frame that comes back is classified: none is unknown."""
     wanted = exchange.native(Subscription(channel, codes) for channel in ("trade", "book", "ticker"))
     talk = exchange.session(wanted)
+    pending = talk.pending()
     async with session(venue) as (_, client):
         await client.send(*talk.opened())
         heard = await client.listen(5)
         frames = [talk.classify(frame) for frame in heard]
         assert {frame.kind for frame in frames} <= {Kind.DATA, Kind.ACK}
-        assert {key for frame in frames for key in frame.confirms} >= talk.pending()
+        assert {key for frame in frames for key in frame.confirms} >= pending
+        assert talk.pending() == frozenset()
         described = {
             exchange.describe(raw) for raw, frame in zip(heard, frames, strict=True) if frame.kind is Kind.DATA
         }

@@ -79,7 +79,7 @@ def test_the_first_data_of_a_channel_confirms_it(exchange: Exchange) -> None:
     assert session.classify(BOOK) is DATA
     assert session.classify(TRADE) == Frame(Kind.DATA, confirms=("trade",))
     assert session.classify(TRADE) is DATA
-    assert session.pending() == {"trade", "orderbook"}
+    assert session.pending() == frozenset()
 
 
 def test_candles_confirm_their_own_unit() -> None:
@@ -295,3 +295,50 @@ def test_figures_of_the_documentation() -> None:
     assert (UPBIT.limits.connects, BITHUMB.limits.connects) == (Rate(5, 1), Rate(10, 1))
     assert UPBIT.limits.messages == (Rate(5, 1), Rate(100, 60))
     assert BITHUMB.limits.messages == ()
+
+
+@BOTH
+def test_a_change_is_the_whole_list_again(exchange: Exchange) -> None:
+    """The array that replaces names all; snapshots that repeat are no data, and what is new is."""
+    session = opened(exchange, Subscription("book", "BTC/KRW"))
+    assert kinds(session, [frame(timestamp=5)]) == [Kind.DATA]
+    wanted = exchange.native([Subscription("book", ("BTC/KRW", "ETH/KRW"))])
+    sent = session.change(wanted)
+    assert sent is not None
+    assert session.pending() == frozenset(), "the channel is confirmed already"
+    assert [json.loads(each)[1:] for each in sent] == [
+        [{"type": "orderbook", "codes": ["KRW-BTC", "KRW-ETH"]}, {"format": "DEFAULT"}]
+    ]
+    assert session.subscriptions == wanted
+    again = [frame(timestamp=5, stream="SNAPSHOT"), frame(timestamp=5, stream="SNAPSHOT", code="KRW-ETH")]
+    assert kinds(session, again) == [Kind.CONTROL, Kind.DATA]
+
+
+@BOTH
+def test_a_code_that_left_comes_back_as_news(exchange: Exchange) -> None:
+    """What is remembered of a code ends with its subscription, whatever depth the request named."""
+    session = opened(exchange, Subscription("orderbook", ("KRW-BTC.15", "KRW-ETH.15")))
+    kinds(session, [frame(timestamp=5), frame(timestamp=5, code="KRW-ETH")])
+    session.change((Subscription("orderbook", ("KRW-BTC.15",)),))
+    session.change((Subscription("orderbook", ("KRW-BTC.15", "KRW-ETH.15")),))
+    again = [frame(timestamp=5, stream="SNAPSHOT"), frame(timestamp=5, stream="SNAPSHOT", code="KRW-ETH")]
+    assert kinds(session, again) == [Kind.CONTROL, Kind.DATA]
+
+
+@BOTH
+def test_an_empty_list_cannot_be_sent(exchange: Exchange) -> None:
+    """There is no array without a type: only the end of the session ends the last subscription."""
+    session = opened(exchange)
+    before = session.subscriptions
+    assert session.change(()) is None
+    assert session.subscriptions == before
+
+
+@BOTH
+def test_a_new_channel_is_confirmed_like_the_first(exchange: Exchange) -> None:
+    """It is pending from the change to its first data; a channel that leaves is waited for no longer."""
+    session = opened(exchange, Subscription("book", "BTC/KRW"))
+    session.change(exchange.native([Subscription("trade", "BTC/KRW")]))
+    assert session.pending() == {"trade"}
+    assert session.classify(TRADE).confirms == ("trade",)
+    assert session.pending() == frozenset()

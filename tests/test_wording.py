@@ -4,6 +4,7 @@ import pytest
 
 from actors.errors import Reason, Way
 from actors.events import (
+    CodeRejected,
     Connected,
     Disconnected,
     Event,
@@ -41,6 +42,7 @@ EVENTS: tuple[FeedEvent, ...] = (
         for way in Way
         for reason in (*Reason, None)
     ),
+    CodeRejected(at=0, origin=UPBIT, session=1, channel="trade", code="KRW-NO", detail="no such code"),
     StateChanged(at=0, origin=UPBIT, state=LinkState.GAVE_UP, previous=LinkState.BACKOFF),
     Overflowed(at=0, origin=UPBIT, policy="drop_oldest", depth=10_000),
     Unconfirmed(at=0, origin=UPBIT, session=1, channels=("orderbook", "trade")),

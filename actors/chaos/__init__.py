@@ -6,7 +6,7 @@ from actors.chaos.faults import Fault, FaultKind
 from actors.chaos.ledger import Entry, Ledger, Role, Shape, What
 from actors.chaos.memory import MemoryNetwork, MemoryStream
 from actors.chaos.server import Server
-from actors.chaos.venues import SIMULATED, BinanceVenue, BithumbVenue, SimulatedVenue, UpbitVenue
+from actors.chaos.venues import SIMULATED, BinanceVenue, BithumbVenue, SimulatedVenue, Unknown, UpbitVenue
 
 __all__ = [
     "SIMULATED",
@@ -25,6 +25,7 @@ __all__ = [
     "Shape",
     "SimulatedExchange",
     "SimulatedVenue",
+    "Unknown",
     "UpbitVenue",
     "What",
     "read_capture",

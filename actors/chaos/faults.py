@@ -25,6 +25,7 @@ class FaultKind(enum.StrEnum):
     SAY = "say"
     SILENCE = "silence"
     MUTE_PROBE = "mute_probe"
+    SKIP = "skip"
     IGNORE_CLOSE = "ignore_close"
     REFUSE = "refuse"
     REJECT = "reject"
@@ -74,10 +75,15 @@ class Conduct:
     """Pings are answered and sent, in both forms."""
     closes: bool = True
     """A Close is answered, and the venue's rules may end the connection."""
+    skip: int = 0
+    """Frames of data, snapshots apart, that do not go out although those after them do."""
 
     def allows(self, role: Role, *, reply: bool) -> bool:
-        """Whether a frame may go out; ``reply`` marks data that answers a subscription."""
+        """Whether a frame may go out, asked once for each; ``reply`` marks data that answers a subscription."""
         match role:
+            case Role.DATA if self.skip and not reply:
+                self.skip -= 1
+                return False
             case Role.DATA:
                 return self.data and (self.answers or not reply)
             case Role.ANSWER:

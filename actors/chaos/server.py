@@ -28,9 +28,9 @@ class Server:
 
     Faults are methods; they act at once, need no ``await``, and each stands in the ledger. Those of the first kind hit
     the connections that are open now, so that a client that comes back finds a healthy server: :meth:`cut`,
-    :meth:`reset`, :meth:`close`, :meth:`say`, :meth:`silence`, :meth:`mute_probe`. Those of the second kind last until
-    :meth:`resume`, or as long as their arguments say: :meth:`refuse`, :meth:`reject`, :meth:`close_at_once`,
-    :meth:`open_silent`, :meth:`ignore_close`.
+    :meth:`reset`, :meth:`close`, :meth:`say`, :meth:`silence`, :meth:`mute_probe`, :meth:`skip`. Those of the second
+    kind last until :meth:`resume`, or as long as their arguments say: :meth:`refuse`, :meth:`reject`,
+    :meth:`close_at_once`, :meth:`open_silent`, :meth:`ignore_close`.
 
     Args:
         path: The path in :attr:`url`.
@@ -182,11 +182,12 @@ class Server:
 
     # -- faults that hit the connections of now ----------------------------------------------------------------------
 
-    def cut(self) -> None:
-        """End every connection by a FIN, without a Close frame."""
+    def cut(self, connection: int | None = None) -> None:
+        """End every connection, or the one of that number, by a FIN, without a Close frame."""
         self._write_fault("cut")
-        for link in tuple(self._links.values()):
-            link.cut()
+        for number, link in tuple(self._links.items()):
+            if connection in (None, number):
+                link.cut()
 
     def reset(self) -> None:
         """End every connection by an RST."""
@@ -220,6 +221,12 @@ class Server:
         self._write_fault("mute_probe")
         for link in self._links.values():
             link.conduct.answers = False
+
+    def skip(self, messages: int = 1) -> None:
+        """Lose the next messages on every connection and go on after them: a hole in a live session."""
+        self._write_fault(f"skip {messages}")
+        for link in self._links.values():
+            link.conduct.skip = messages
 
     # -- faults that last --------------------------------------------------------------------------------------------
 

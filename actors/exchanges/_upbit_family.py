@@ -27,6 +27,7 @@ from actors.exchange import (
     json_object,
 )
 from actors.exchanges._reading import fields, text
+from actors.marks import Mark
 
 CHANNELS = (
     Channel(name="trade", portable="trade", snapshot=True),
@@ -47,6 +48,8 @@ OUR_MISTAKE = frozenset({"INVALID_AUTH", "WRONG_FORMAT", "NO_TICKET", "NO_TYPE",
 # the first two keys of every data frame, in both key formats; whatever differs is read as JSON
 _HEAD = re.compile(rb'\{"(?:type|ty)":"([^"\\]+)","(?:code|cd)":"([^"\\]+)"')
 _SNAPSHOT = b"SNAPSHOT"
+_SEQUENTIAL_ID = re.compile(rb'"(?:sequential_id|sid)":(\d+)')
+_TIMESTAMP = re.compile(rb'"(?:timestamp|tms)":(\d+)')
 
 _HEARTBEAT = Frame(Kind.HEARTBEAT)
 _PROBE_ANSWER = Frame(Kind.CONTROL, "snapshot that repeats the last delivered frame", probe=True)
@@ -72,13 +75,11 @@ class UpbitFamilySession(Session):
     ) -> None:
         super().__init__(exchange, subscriptions)
         self._ticket = ticket
-        channels = {wanted.channel for wanted in subscriptions}
-        self._pending = frozenset(name for name in channels if exchange.channel(name).snapshot)
-        self._unconfirmed = {channel.encode() for channel in self._pending}
+        self._unconfirmed = self._promised(subscriptions)
         self._probing = False
         # the last delivered frame of each channel and code, unread until a probe's answer is compared with it
         self._last: dict[Key, bytes] = {}
-        self._most = sum(len(wanted.codes) for wanted in subscriptions)
+        self._most = _places(subscriptions)
 
     def subscribe(self) -> Sequence[str | bytes]:
         """One text frame with everything wanted, under a fresh ticket; none if nothing is wanted."""
@@ -88,14 +89,33 @@ class UpbitFamilySession(Session):
         array = [{"ticket": str(self._ticket())}, *wanted, {"format": "DEFAULT"}]
         return (json.dumps(array, separators=(",", ":")),)
 
+    def change(self, subscriptions: tuple[Subscription, ...]) -> Sequence[str | bytes] | None:
+        """The whole list in one frame, which replaces the list before; None for no list at all: there is no such frame.
+
+        It is answered by a snapshot of every code, of the old ones as of a probe.
+        """
+        if not subscriptions:
+            return None
+        new = self._promised(subscriptions)
+        self._unconfirmed = self._unconfirmed & new | new - self._promised(self.subscriptions)
+        self.subscriptions = subscriptions
+        self._most = _places(subscriptions)
+        wanted = {(each.channel.encode(), _bare(code)) for each in subscriptions for code in each.codes}
+        self._last = {key: last for key, last in self._last.items() if key in wanted}
+        return self.probe()
+
     def pending(self) -> frozenset[str]:
-        """The channels that promise a snapshot; the first data of each confirms it."""
-        return self._pending
+        """The channels that promise a snapshot and have said nothing yet; the first data of each confirms it."""
+        return frozenset(channel.decode() for channel in self._unconfirmed)
 
     def probe(self) -> Sequence[str | bytes]:
         """The subscription again: from now on a snapshot is an answer, and delivered only if it brings news."""
         self._probing = True
         return self.subscribe()
+
+    def _promised(self, subscriptions: tuple[Subscription, ...]) -> set[bytes]:
+        channels = {wanted.channel for wanted in subscriptions}
+        return {name.encode() for name in channels if self.exchange.channel(name).snapshot}
 
     def classify(self, data: str | bytes) -> Frame:
         """Data, an error, the answer to ``PING`` or to a probe; unknown shapes are reported, never delivered."""
@@ -145,6 +165,15 @@ class UpbitFamilySession(Session):
         return Frame(Kind.UNKNOWN, clean(raw[:200].decode("utf-8", "replace"), 80))
 
 
+def _places(subscriptions: tuple[Subscription, ...]) -> int:
+    return sum(len(wanted.codes) for wanted in subscriptions)
+
+
+def _bare(code: str) -> bytes:
+    """A code as frames have it: without the depth that a request may name (``KRW-BTC.15``)."""
+    return code.partition(".")[0].encode()
+
+
 def describe(data: str | bytes) -> tuple[str, str]:
     """Channel and code of a data frame, from the names of DEFAULT (type, code) or SIMPLE (ty, cd); else empty."""
     raw = data if isinstance(data, bytes) else data.encode("utf-8", "replace")
@@ -153,6 +182,27 @@ def describe(data: str | bytes) -> tuple[str, str]:
         return _names(json_object(raw))
     channel, code = head.groups()
     return channel.decode("utf-8", "replace"), code.decode("utf-8", "replace")
+
+
+def mark(data: str | bytes) -> Mark | None:
+    """A trade's ``sequential_id``, unique and in no order; of all else the bytes, in the order of ``timestamp``.
+
+    None of the numbers is without holes. A snapshot has the identity of the frame that it restates, if all else in it
+    is the same.
+    """
+    raw = data if isinstance(data, bytes) else data.encode("utf-8", "replace")
+    head = _HEAD.match(raw)
+    if head is None:
+        return None
+    channel = head[1].decode("utf-8", "replace")
+    key = channel, head[2].decode("utf-8", "replace")
+    snapshot = _SNAPSHOT in raw
+    if channel == "trade":
+        number = _SEQUENTIAL_ID.search(raw)
+        return Mark(key, int(number[1]), None, snapshot) if number else None
+    time = _TIMESTAMP.search(raw)
+    identity = hash(raw.replace(_SNAPSHOT, b"REALTIME") if snapshot else raw)
+    return Mark(key, identity, int(time[1]) if time else None, snapshot)
 
 
 def _names(frame: dict[str, Any]) -> tuple[str, str]:

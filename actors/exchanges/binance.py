@@ -5,9 +5,10 @@ Streams are named ``<code>@<channel>`` with the code in lower case; every data f
 Source: github.com/binance/binance-spot-api-docs, web-socket-streams.md, 2026-07-21.
 """
 
+import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from actors.errors import BACKOFF, QUARANTINE, after, clean
@@ -28,6 +29,7 @@ from actors.exchange import (
 )
 from actors.exchanges._reading import fields, text
 from actors.exchanges._sources import GUIDE, OWN
+from actors.marks import Mark
 
 STREAMS_A_FRAME = 256
 """A full connection (1,024 streams) subscribes in four messages: one less than a second allows, pongs included."""
@@ -38,6 +40,16 @@ OUR_MISTAKE = frozenset({"0", "1", "2", "3"})
 _WRAPPED = '{"stream":"'
 _SHUTDOWN = '{"stream":"!serverShutdown"'
 _STREAM = re.compile(r'\{"stream":"([^"\\]*)"')
+_DEPTH = re.compile(r'"U":(\d+),"u":(\d+)(?:,"pu":(\d+))?')
+_LEVELS = re.compile(r'"lastUpdateId":(\d+)')
+# the number that orders what a channel sends; elsewhere the event time
+_ORDERS = {
+    "trade": re.compile(r'"t":(\d+)'),
+    "aggTrade": re.compile(r'"a":(\d+)'),
+    "bookTicker": re.compile(r'"u":(\d+)'),
+}
+_EVENT_TIME = re.compile(r'"E":(\d+)')
+_COUNTED = frozenset({"trade", "aggTrade"})
 _NOTICE = Frame(Kind.NOTICE, "serverShutdown: the server is about to go down")
 
 
@@ -46,20 +58,43 @@ class BinanceSession(Session):
 
     def __init__(self, exchange: Exchange, subscriptions: tuple[Subscription, ...]) -> None:
         super().__init__(exchange, subscriptions)
-        streams = [f"{code}@{wanted.channel}" for wanted in subscriptions for code in wanted.codes]
-        starts = range(0, len(streams), STREAMS_A_FRAME)
-        self._requests = {str(n): streams[start : start + STREAMS_A_FRAME] for n, start in enumerate(starts, 1)}
+        self._numbers = itertools.count(1)
+        # by number, until it is answered
+        self._requests: dict[str, list[str]] = {}
+        # what was asked for and not rejected
+        self._streams = _streams(subscriptions)
+        self._first = self._request("SUBSCRIBE", self._streams)
 
     def subscribe(self) -> Sequence[str | bytes]:
         """As few SUBSCRIBE requests as possible, numbered from 1."""
+        return self._first
+
+    def change(self, subscriptions: tuple[Subscription, ...]) -> Sequence[str | bytes] | None:
+        """What is no longer wanted is unsubscribed from, what is new is subscribed to; numbered on.
+
+        What was rejected is new when it is asked for again.
+        """
+        old, new = self._streams, _streams(subscriptions)
+        self.subscriptions, self._streams = subscriptions, new
         return [
-            json.dumps({"method": "SUBSCRIBE", "params": streams, "id": int(number)}, separators=(",", ":"))
-            for number, streams in self._requests.items()
+            *self._request("UNSUBSCRIBE", [stream for stream in old if stream not in new]),
+            *self._request("SUBSCRIBE", [stream for stream in new if stream not in old]),
         ]
 
     def pending(self) -> frozenset[str]:
-        """The numbers of the requests; the ack of each confirms it."""
+        """The numbers of the requests that subscribe and have no answer; the ack of each confirms it."""
         return frozenset(self._requests)
+
+    def _request(self, method: str, streams: Iterable[str]) -> list[str]:
+        frames: list[str] = []
+        wanted = list(streams)
+        for start in range(0, len(wanted), STREAMS_A_FRAME):
+            number = next(self._numbers)
+            params = wanted[start : start + STREAMS_A_FRAME]
+            if method == "SUBSCRIBE":
+                self._requests[str(number)] = params
+            frames.append(json.dumps({"method": method, "params": params, "id": number}, separators=(",", ":")))
+        return frames
 
     def classify(self, data: str | bytes) -> Frame:
         """Data of any stream, an ack, a rejection or error, or the notice of a shutdown."""
@@ -76,7 +111,7 @@ class BinanceSession(Session):
             return self._error(frame)
         if "result" in frame and "id" in frame:
             number = text(frame["id"])
-            return Frame(Kind.ACK, confirms=(number,) if number in self._requests else ())
+            return Frame(Kind.ACK, confirms=(number,) if self._requests.pop(number, None) else ())
         # unwrapped frames, should somebody's ws_url ask for them: a partial book names no symbol
         if "stream" in frame or "s" in frame or "lastUpdateId" in frame:
             return DATA
@@ -84,10 +119,27 @@ class BinanceSession(Session):
 
     def _error(self, frame: dict[str, Any]) -> Frame:
         error = fields(frame.get("error", frame))
-        code = text(error.get("code"))
-        kind = Kind.REJECTED if text(frame.get("id")) in self._requests else Kind.ERROR
-        detail = clean(f"{code}: {text(error.get('msg'))}")
-        return Frame(kind, detail, advice=QUARANTINE if code in OUR_MISTAKE else BACKOFF)
+        code, message = text(error.get("code")), text(error.get("msg"))
+        streams = self._requests.pop(text(frame.get("id")), [])
+        for stream in streams:
+            self._streams.pop(stream, None)
+        # a message that names some of the streams is about these
+        named = [stream for stream in streams if stream in message]
+        return Frame(
+            Kind.REJECTED if streams else Kind.ERROR,
+            clean(f"{code}: {message}"),
+            advice=QUARANTINE if code in OUR_MISTAKE else BACKOFF,
+            rejects=tuple(_subscription(stream) for stream in named or streams),
+        )
+
+
+def _streams(subscriptions: tuple[Subscription, ...]) -> dict[str, None]:
+    return dict.fromkeys(f"{code}@{wanted.channel}" for wanted in subscriptions for code in wanted.codes)
+
+
+def _subscription(stream: str) -> Subscription:
+    code, _, channel = stream.partition("@")
+    return Subscription(channel, (code,))
 
 
 def describe(data: str | bytes) -> tuple[str, str]:
@@ -101,6 +153,35 @@ def describe(data: str | bytes) -> tuple[str, str]:
     code, at, channel = stream.partition("@")
     # streams over all symbols ("!miniTicker@arr") have no code
     return (channel, code.upper()) if at and not code.startswith("!") else (stream, "")
+
+
+def mark(data: str | bytes) -> Mark | None:
+    """The exchange's own numbers: of diff depth ``U``, ``u`` (and ``pu``), of trades ``t``, of aggregates ``a``.
+
+    Diff depth is promised to be without holes (``U`` = ``u`` + 1, web-socket-streams.md, 2026-07-21; futures name
+    their predecessor in ``pu``). Trades are numbered one by one for each symbol, which nothing promises: UNSURE. The
+    numbers of all else only tell which is newer.
+    """
+    raw = data if isinstance(data, str) else data.decode("utf-8", "replace")
+    head = _STREAM.match(raw)
+    if head is None:
+        return None
+    code, _, channel = head[1].partition("@")
+    key = (channel, code.upper()) if channel and not code.startswith("!") else (head[1], "")
+    if channel.startswith("depth"):
+        depth = _DEPTH.search(raw, head.end())
+        if depth:
+            last, previous = int(depth[2]), int(depth[3]) if depth[3] else None
+            return Mark(key, last, last, first=int(depth[1]), last=last, previous=previous)
+        found = _LEVELS.search(raw, head.end())
+    else:
+        found = _ORDERS.get(channel, _EVENT_TIME).search(raw, head.end())
+    if found is None:
+        return None
+    number = int(found[1])
+    if channel in _COUNTED:
+        return Mark(key, number, number, first=number, last=number, promised=False, counted=True)
+    return Mark(key, number, number)
 
 
 BINANCE = Exchange(
@@ -138,6 +219,7 @@ BINANCE = Exchange(
     limits=Limits(connects=Rate(300, 300), messages=(Rate(5, 1),), subscriptions=1024),
     make_session=BinanceSession,
     describe=describe,
+    mark=mark,
     sources={
         **OWN,
         "ws_url": "binance-spot-api-docs web-socket-streams.md (doc, 2026-07-21)",
@@ -154,6 +236,7 @@ BINANCE = Exchange(
         "limits.messages": "binance-spot-api-docs web-socket-streams.md (doc, 2026-07-21): 5 a second on a connection, "
         "PING, PONG and JSON counted; beyond it a disconnect, repeated ones a ban",
         "limits.subscriptions": "binance-spot-api-docs web-socket-streams.md (doc, 2026-07-21): 1024 streams",
+        "limits.argument_bytes": "none published: UNSURE",
         "limits.sockets": "none published: UNSURE",
     },
 )

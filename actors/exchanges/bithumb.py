@@ -6,7 +6,7 @@ and book times in microseconds. See :mod:`actors.exchanges._upbit_family` for th
 
 from actors.exchange import Exchange, Limits, Rate
 from actors.exchanges._sources import GUIDE, OWN
-from actors.exchanges._upbit_family import CHANNELS, HEARTBEATS, UpbitFamilySession, describe
+from actors.exchanges._upbit_family import CHANNELS, HEARTBEATS, UpbitFamilySession, describe, mark
 
 BITHUMB = Exchange(
     code="bithumb",
@@ -24,6 +24,7 @@ BITHUMB = Exchange(
     limits=Limits(connects=Rate(10, 1)),
     make_session=UpbitFamilySession,
     describe=describe,
+    mark=mark,
     sources={
         **OWN,
         "ws_url": "apidocs.bithumb.com 기본-정보 (doc, 2026-11-23)",
@@ -39,6 +40,7 @@ BITHUMB = Exchange(
         "HTTP 429, and persistent abuse blocks the address for 10 min",
         "limits.messages": "not published: UNSURE",
         "limits.subscriptions": "none published; 493 codes on one socket worked (wire, 2026-09-23)",
+        "limits.argument_bytes": "none published: UNSURE",
         "limits.sockets": "none published: UNSURE",
     },
 )

@@ -29,6 +29,7 @@ GENERIC = Exchange(
         "limits.connects": "not known",
         "limits.messages": "not known",
         "limits.subscriptions": "not known",
+        "limits.argument_bytes": "not known",
         "limits.sockets": "not known",
     },
 )

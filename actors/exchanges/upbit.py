@@ -6,7 +6,7 @@ message and a Close 1000. See :mod:`actors.exchanges._upbit_family` for the sess
 
 from actors.exchange import Channel, Exchange, Limits, Rate
 from actors.exchanges._sources import GUIDE, OWN
-from actors.exchanges._upbit_family import CHANNELS, HEARTBEATS, UpbitFamilySession, describe
+from actors.exchanges._upbit_family import CHANNELS, HEARTBEATS, UpbitFamilySession, describe, mark
 
 UPBIT = Exchange(
     code="upbit",
@@ -27,6 +27,7 @@ UPBIT = Exchange(
     limits=Limits(connects=Rate(5, 1), messages=(Rate(5, 1), Rate(100, 60))),
     make_session=UpbitFamilySession,
     describe=describe,
+    mark=mark,
     sources={
         **OWN,
         "ws_url": "docs.upbit.com/kr/reference/websocket-guide (doc, 2026-11-23)",
@@ -42,6 +43,7 @@ UPBIT = Exchange(
         "with an Origin header 1 in 10 s, so none is sent",
         "limits.messages": "docs.upbit.com rate limits (doc, 2026-10-07): 5 a second and 100 a minute on a connection",
         "limits.subscriptions": "none published; 855 codes in one frame worked (wire, 2026-09-23)",
+        "limits.argument_bytes": "none published: UNSURE",
         "limits.sockets": "none published: UNSURE",
     },
 )

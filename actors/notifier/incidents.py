@@ -11,6 +11,7 @@ import attrs
 
 from actors.errors import Reason, Way
 from actors.events import (
+    CodeRejected,
     Event,
     Failed,
     FeedEvent,
@@ -36,7 +37,7 @@ START_LEAST = 1.0
 CONCERNS_SHOWN = 10
 
 TAKEN: frozenset[type[Event]] = frozenset(
-    {Failed, GapReported, Live, Overflowed, Quiet, Reconnecting, StateChanged, Unconfirmed}
+    {CodeRejected, Failed, GapReported, Live, Overflowed, Quiet, Reconnecting, StateChanged, Unconfirmed}
 )
 """The events that :meth:`Incidents.take` looks at."""
 
@@ -146,7 +147,7 @@ class Incidents:
                 self._folding.found(feed, event.at)
             case GapReported() if event.reason is not Reason.OVERFLOW:
                 self._folding.missing(feed, event.seconds)
-            case Overflowed() | Quiet() | Unconfirmed():
+            case CodeRejected() | Overflowed() | Quiet() | Unconfirmed():
                 self._concern(feed, event)
             case _:
                 pass

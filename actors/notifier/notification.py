@@ -6,6 +6,7 @@ import attrs
 
 from actors.errors import Reason, Way
 from actors.events import (
+    CodeRejected,
     Connected,
     Disconnected,
     Event,
@@ -64,7 +65,7 @@ class Notification:
 
 
 TOLD: frozenset[type[Event]] = frozenset(
-    {Connected, Disconnected, Failed, Overflowed, Quiet, Reconnecting, StateChanged, Unconfirmed}
+    {CodeRejected, Connected, Disconnected, Failed, Overflowed, Quiet, Reconnecting, StateChanged, Unconfirmed}
 )
 """The events from which :func:`guide` makes notifications."""
 
@@ -98,7 +99,7 @@ def guide(event: Event) -> Notification | None:
     """Style ``guide``: one notification for each connect, disconnect, reconnect and error; None for anything else.
 
     What a consumer or an exchange does wrong while the link holds (overflow, an unconfirmed subscription, a quiet
-    code) is an error of severity warning. A session that ended because somebody wished it is no error.
+    or rejected code) is an error of severity warning. A session that ended because somebody wished it is no error.
     """
     match event:
         case Connected():
@@ -113,7 +114,7 @@ def guide(event: Event) -> Notification | None:
             return Notification(Topic.ERROR, severity, event)
         case StateChanged(state=LinkState.GAVE_UP):
             return Notification(Topic.ERROR, Severity.PAGE, event)
-        case Overflowed() | Quiet() | Unconfirmed():
+        case CodeRejected() | Overflowed() | Quiet() | Unconfirmed():
             return Notification(Topic.ERROR, Severity.WARNING, event)
         case _:
             return None

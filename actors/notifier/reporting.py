@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from actors.errors import Reason, clean
-from actors.events import FeedEvent, Overflowed, Quiet, Unconfirmed
+from actors.events import CodeRejected, FeedEvent, Overflowed, Quiet, Unconfirmed
 from actors.notifier.channel import Language
 from actors.notifier.notification import PAGES
 from actors.notifier.reports import (
@@ -175,6 +175,9 @@ class _Writer:
             case Quiet():
                 seconds = self.seconds(event.seconds)
                 what = self.line("code", channel=clean(event.channel), code=clean(event.code), seconds=seconds)
+            case CodeRejected():
+                detail = clean(event.detail)
+                what = self.line("rejected_code", channel=clean(event.channel), code=clean(event.code), detail=detail)
             case Unconfirmed():
                 what = self.line("unconfirmed", name=clean(", ".join(event.channels)))
             case _:

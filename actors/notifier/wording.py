@@ -6,6 +6,7 @@ next, and what the reader should do where retrying alone will not help.
 
 from actors.errors import Reason, Way, clean
 from actors.events import (
+    CodeRejected,
     Connected,
     Disconnected,
     Failed,
@@ -73,6 +74,11 @@ class _Writer:
             case Unconfirmed():
                 first = self.line("unconfirmed")
                 more = [self.line("channels", channels=clean(", ".join(event.channels))), self.line("kept")]
+            case CodeRejected():
+                what = self.line(
+                    "rejected_code", channel=clean(event.channel), code=clean(event.code), detail=clean(event.detail)
+                )
+                first, more = self.line("rejected"), [what, *self.action(Reason.SUB_REJECTED), self.line("kept")]
             case Quiet():
                 first, more = self.line("quiet"), [self._which_code(event), self.line("kept")]
             case _:

@@ -22,6 +22,8 @@ LINES: Mapping[str, Words] = {
     "error": _words("{name} 웹소켓 연결 오류: {cause}", "{name} WebSocket connection error: {cause}"),
     "gave_up": _words("{name} 웹소켓 재연결 포기", "{name} WebSocket given up"),
     "overflowed": _words("{name} 웹소켓 수신 버퍼 초과", "{name} WebSocket buffer overflow"),
+    "rejected": _words("{name} 웹소켓 종목 구독 거부됨", "{name} WebSocket code rejected"),
+    "rejected_code": _words("{channel} {code}: 거래소가 거부함: {detail}", "{channel} {code}: rejected: {detail}"),
     "unconfirmed": _words("{name} 웹소켓 구독 미확인", "{name} WebSocket subscription not confirmed"),
     "quiet": _words("{name} 웹소켓 데이터 없음", "{name} WebSocket no data"),
     # the lines below it
@@ -171,6 +173,7 @@ CAUSES: Mapping[Reason, Words] = {
     Reason.LINK_TIMEOUT: _words("아무 프레임도 오지 않음", "no frame of any kind arrives"),
     Reason.MESSAGE_TIMEOUT: _words("데이터가 오지 않음", "no data arrives"),
     Reason.SUB_TIMEOUT: _words("구독 확인 시간 초과", "the subscription was not confirmed in time"),
+    Reason.SEQ_GAP: _words("메시지 일련번호가 건너뜀", "sequence numbers are missing"),
     Reason.SUB_REJECTED: _words("구독이 거부됨", "the subscription was rejected"),
     Reason.APP_ERROR: _words("거래소가 오류를 알림", "the exchange reports an error"),
     Reason.ENDPOINT: _words("접속 주소를 받아오지 못함", "the address to connect to could not be fetched"),

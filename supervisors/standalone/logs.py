@@ -17,6 +17,7 @@ from actors.events import (
     ChannelTrouble,
     ChildExited,
     ChildUnstopped,
+    CodeRejected,
     Connected,
     Ending,
     Event,
@@ -118,7 +119,7 @@ class Journal:
 
     def _feed_event(self, event: FeedEvent) -> None:
         spell = self._spells.setdefault(event.origin.feed, _Spell())
-        if isinstance(event, GapReported) and event.reason is not Reason.OVERFLOW:
+        if isinstance(event, GapReported) and event.reason not in (Reason.OVERFLOW, Reason.SEQ_GAP):
             self._tell("info", "recovered", event, gap_seconds=round(event.seconds, 3), attempts=spell.attempts)
             del self._spells[event.origin.feed]
             return
@@ -164,6 +165,9 @@ class Journal:
             case Quiet():
                 about = {"channel": event.channel, "code": event.code}
                 self._tell("warning", "quiet", event, **about, silent_seconds=round(event.seconds, 1))
+            case CodeRejected():
+                about = {"channel": event.channel, "code": event.code}
+                self._tell("error", "code rejected", event, **about, detail=event.detail)
             case Unconfirmed():
                 self._tell("warning", "unconfirmed", event, channels=", ".join(event.channels))
             case Noticed():

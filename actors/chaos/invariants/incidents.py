@@ -6,7 +6,7 @@ from typing import Any
 from actors.chaos.history import Phase, Standing, Told
 from actors.chaos.invariants.base import Invariant
 from actors.errors import Reason
-from actors.events import Failed, LinkState, Live, Overflowed, Quiet, StateChanged, Unconfirmed
+from actors.events import CodeRejected, Failed, LinkState, Live, Overflowed, Quiet, StateChanged, Unconfirmed
 
 WISHED = (Reason.REQUESTED, Reason.STOPPED)
 RECOVERED = ("연결 복구", "연결 안정")
@@ -70,7 +70,7 @@ class TroubleTold(_Feeds):
     """I13: an interruption that lasts is told, unless the feed flaps and that was told, or its whole host's was."""
 
     name = "I13"
-    hears = (Failed, Live, StateChanged, Told, Standing, Phase)
+    hears = (CodeRejected, Failed, Live, StateChanged, Told, Standing, Phase)
 
     def __init__(self, scene: Any) -> None:
         super().__init__(scene)

@@ -1,13 +1,17 @@
 """An exchange of our own for tests with many connectors: plain JSON, and nothing in its way.
 
 ``{"op":"subscribe","id":1,"channel":"trade","codes":["BTC-USD"]}`` is answered by ``{"op":"subscribed",…}`` with the
-codes that exist, and by a snapshot of each; ``{"op":"probe","id":2}`` by ``{"op":"probed","id":2}``; anything else by
-``{"op":"error",…}``. Every frame of data carries ``n``, the running number of its channel and code; a snapshot, that
-of the frame it restates.
+codes that exist, and by a snapshot of each; ``{"op":"unsubscribe",…}`` by ``{"op":"unsubscribed",…}``;
+``{"op":"probe","id":2}`` by ``{"op":"probed","id":2}``; anything else by ``{"op":"error",…}``. What becomes of codes
+that do not exist is a switch, :class:`Unknown`. Every frame of data carries ``n``, the running number of its channel
+and code; a snapshot, that of the frame it restates.
 """
 
+import enum
+import itertools
 import json
-from collections.abc import Hashable, Sequence
+import re
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -17,9 +21,26 @@ from actors.chaos.ledger import Role
 from actors.chaos.link import Link
 from actors.chaos.market import Quote, Topic
 from actors.errors import QUARANTINE, clean
-from actors.exchange import DATA, Channel, Exchange, Frame, Kind, Limits, Rate, Session, json_object
+from actors.exchange import DATA, Channel, Exchange, Frame, Kind, Limits, Rate, Session, Subscription, json_object
+from actors.marks import Mark
+from actors.subscriptions import grouped, topics
 
 CHANNELS = ("trade", "book", "ticker")
+_HEAD = re.compile(r'\{"channel":"([^"\\]+)","code":"([^"\\]+)","n":(\d+)')
+_SNAPSHOT = ',"snapshot":true}'
+
+
+class Unknown(enum.StrEnum):
+    """What a subscription to a code that does not exist leads to; exchanges do all of this."""
+
+    PASSED_OVER = "passed over"
+    """Nothing: the ack names the others."""
+    NAMED = "named"
+    """An error that names it, beside the ack of the others."""
+    REFUSED = "refused"
+    """An error that does not name it; nothing of the request is subscribed to."""
+    FATAL = "fatal"
+    """The connection ends without a word."""
 
 
 @attrs.frozen(kw_only=True)
@@ -30,6 +51,7 @@ class SimulatedVenue:
     path: str = "/"
     connects: Rate | None = None
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    unknown: Unknown = Unknown.PASSED_OVER
 
     def judge(self, path: str) -> int:
         """Every path is let in."""
@@ -38,7 +60,7 @@ class SimulatedVenue:
 
     def follower(self, link: Link, board: Board) -> Follower:
         """A fresh conversation."""
-        return SimulatedConversation(link, board)
+        return SimulatedConversation(link, board, self.unknown)
 
     def render(self, topic: Topic, quote: Quote, number: int, *, style: Hashable = None, snapshot: bool = False) -> str:
         """A text frame."""
@@ -61,20 +83,44 @@ class SimulatedVenue:
 class SimulatedConversation(Follower):
     """One connection."""
 
+    def __init__(self, link: Link, board: Board, unknown: Unknown) -> None:
+        super().__init__(link, board)
+        self._unknown = unknown
+
     def received(self, data: str | bytes) -> None:
-        """A subscription, a probe, or an error."""
+        """A subscription, its end, a probe, or an error."""
         match json_object(data):
             case {"op": "subscribe", "channel": str(channel), "codes": [*codes], **rest} if channel in CHANNELS:
-                known = [code for code in codes if isinstance(code, str) and code in self.board.market]
-                self._say(op="subscribed", id=rest.get("id"), channel=channel, codes=known)
-                for code in known:
-                    topic = Topic(channel, code)
-                    self.board.snapshot(self, topic)
-                    self.board.follow(self, topic)
+                self._subscribe(rest.get("id"), channel, [str(code) for code in codes])
+            case {"op": "unsubscribe", "channel": str(channel), "codes": [*codes], **rest}:
+                for code in codes:
+                    self.board.unfollow(self, Topic(channel, str(code)))
+                self._say(op="unsubscribed", id=rest.get("id"), channel=channel, codes=codes)
             case {"op": "probe", **rest}:
                 self._say(op="probed", id=rest.get("id"))
             case request:
                 self._say(op="error", id=request.get("id"), message="no such request")
+
+    def _subscribe(self, number: object, channel: str, codes: list[str]) -> None:
+        known = [code for code in codes if code in self.board.market]
+        if len(known) < len(codes):
+            match self._unknown:
+                case Unknown.PASSED_OVER:
+                    pass
+                case Unknown.NAMED:
+                    bad = [code for code in codes if code not in known]
+                    self._say(op="error", id=number, channel=channel, codes=bad, message="no such code")
+                case Unknown.REFUSED:
+                    self._say(op="error", id=number, channel=channel, message="bad request")
+                    return
+                case Unknown.FATAL:
+                    self.link.end(None, "a code that does not exist")
+                    return
+        self._say(op="subscribed", id=number, channel=channel, codes=known)
+        for code in known:
+            topic = Topic(channel, code)
+            self.board.snapshot(self, topic)
+            self.board.follow(self, topic)
 
     def _say(self, **message: Any) -> None:
         self.link.send(_json(message), Role.ANSWER)
@@ -83,16 +129,40 @@ class SimulatedConversation(Follower):
 class SimulatedSession(Session):
     """The client's side of one connection."""
 
+    def __init__(self, exchange: Exchange, subscriptions: tuple[Subscription, ...]) -> None:
+        super().__init__(exchange, subscriptions)
+        self._numbers = itertools.count(1)
+        # by number, until it is answered
+        self._asked: dict[int, Subscription] = {}
+        # what was asked for and not rejected
+        self._topics = dict.fromkeys(topics(subscriptions))
+        self._first = self._request("subscribe", subscriptions)
+        self._pending = frozenset(wanted.channel for wanted in subscriptions)
+
     def subscribe(self) -> Sequence[str | bytes]:
         """One frame a channel, numbered from 1."""
+        return self._first
+
+    def change(self, subscriptions: tuple[Subscription, ...]) -> Sequence[str | bytes] | None:
+        """The end of what is no longer wanted, and what is new; numbered on."""
+        old, new = self._topics, dict.fromkeys(topics(subscriptions))
+        self.subscriptions, self._topics = subscriptions, new
         return [
-            _json({"op": "subscribe", "id": number, "channel": wanted.channel, "codes": wanted.codes})
-            for number, wanted in enumerate(self.subscriptions, 1)
+            *self._request("unsubscribe", grouped(topic for topic in old if topic not in new)),
+            *self._request("subscribe", grouped(topic for topic in new if topic not in old)),
         ]
 
     def pending(self) -> frozenset[str]:
         """The channels, each confirmed by its ack."""
-        return frozenset(wanted.channel for wanted in self.subscriptions)
+        return self._pending
+
+    def _request(self, op: str, wanted: Iterable[Subscription]) -> list[str]:
+        frames: list[str] = []
+        for each in wanted:
+            number = next(self._numbers)
+            self._asked[number] = each
+            frames.append(_json({"op": op, "id": number, "channel": each.channel, "codes": each.codes}))
+        return frames
 
     def probe(self) -> Sequence[str | bytes]:
         """A question that is answered with the number 0."""
@@ -104,14 +174,27 @@ class SimulatedSession(Session):
         if text.startswith('{"channel":"'):
             return DATA
         match json_object(text):
-            case {"op": "subscribed", "channel": str(channel)}:
+            case {"op": "subscribed", "channel": str(channel), "id": number}:
+                self._asked.pop(number, None)
                 return Frame(Kind.ACK, confirms=(channel,))
+            case {"op": "unsubscribed", "id": number}:
+                self._asked.pop(number, None)
+                return Frame(Kind.ACK)
             case {"op": "probed"}:
                 return Frame(Kind.CONTROL, probe=True)
+            case {"op": "error", "message": message, "channel": str(channel), "codes": [*codes]}:
+                return self._rejected(message, Subscription(channel, [str(code) for code in codes]))
+            case {"op": "error", "message": message, "id": int(number)} if number in self._asked:
+                return self._rejected(message, self._asked.pop(number))
             case {"op": "error", "message": message}:
                 return Frame(Kind.ERROR, clean(str(message)), advice=QUARANTINE)
             case _:
                 return Frame(Kind.UNKNOWN, clean(text, 80))
+
+    def _rejected(self, message: object, what: Subscription) -> Frame:
+        for topic in topics((what,)):
+            self._topics.pop(topic, None)
+        return Frame(Kind.REJECTED, clean(str(message)), advice=QUARANTINE, rejects=(what,))
 
 
 def describe(data: str | bytes) -> tuple[str, str]:
@@ -121,6 +204,16 @@ def describe(data: str | bytes) -> tuple[str, str]:
             return channel, code
         case _:
             return "", ""
+
+
+def mark(data: str | bytes) -> Mark | None:
+    """The running number, promised to be without holes."""
+    head = _HEAD.match(data if isinstance(data, str) else data.decode("utf-8", "replace"))
+    if head is None:
+        return None
+    number = int(head[3])
+    snapshot = head.string.endswith(_SNAPSHOT)
+    return Mark((head[1], head[2]), number, number, snapshot, first=number, last=number, counted=True)
 
 
 def _json(value: Any) -> str:
@@ -139,4 +232,5 @@ SIMULATED = Exchange(
     limits=Limits(gate=Rate(10_000, 1)),
     make_session=SimulatedSession,
     describe=describe,
+    mark=mark,
 )

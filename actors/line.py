@@ -1,0 +1,251 @@
+"""The producers' end of a feed: what one connector fills, its state, and the interruptions of what it carries."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from actors.errors import Reason
+from actors.events import EventHook, LinkState, StateChanged
+from actors.exchange import Exchange, Kind, Subscription
+from actors.items import Batch, Down, Gap, Overflow
+from actors.sequence import Loss
+from actors.stats import ConnectorStats
+
+if TYPE_CHECKING:
+    from actors.feed import Feed
+
+TRANSITIONS: dict[LinkState, frozenset[LinkState]] = {
+    LinkState.IDLE: frozenset({LinkState.CONNECTING, LinkState.DOWN}),
+    LinkState.CONNECTING: frozenset({LinkState.CONNECTED, LinkState.DOWN}),
+    LinkState.CONNECTED: frozenset({LinkState.LIVE, LinkState.DOWN}),
+    LinkState.LIVE: frozenset({LinkState.DOWN}),
+    LinkState.DOWN: frozenset({LinkState.CONNECTING, LinkState.BACKOFF, LinkState.QUARANTINED, LinkState.GAVE_UP}),
+    LinkState.BACKOFF: frozenset({LinkState.CONNECTING, LinkState.QUARANTINED, LinkState.GAVE_UP, LinkState.DOWN}),
+    LinkState.QUARANTINED: frozenset({LinkState.CONNECTING, LinkState.GAVE_UP, LinkState.DOWN}),
+    LinkState.GAVE_UP: frozenset({LinkState.CONNECTING}),
+    LinkState.STOPPED: frozenset({LinkState.CONNECTING}),
+}
+"""Where a line may go from where; STOPPED may follow every state."""
+
+PROGRESS = (
+    LinkState.GAVE_UP,
+    LinkState.QUARANTINED,
+    LinkState.DOWN,
+    LinkState.BACKOFF,
+    LinkState.IDLE,
+    LinkState.CONNECTING,
+    LinkState.CONNECTED,
+    LinkState.LIVE,
+    LinkState.STOPPED,
+)
+"""From the least to the most: a feed of several sockets is in the state of the one that has got least far."""
+
+
+@attrs.frozen
+class Interruption:
+    """One that has not ended: why, and when the last message before it came by both clocks."""
+
+    reason: Reason
+    since: int
+    started: float
+
+
+class Line:
+    """What a connector gets of a feed.
+
+    Args:
+        name: For messages: the feed's, with the part behind it where there are several.
+        exchange: The profile, fields already overridden.
+        subscriptions: What is subscribed to, in the exchange's own words; changed by :meth:`subscribe_to`.
+        stats: Where the connector counts.
+        emit: The event hook.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        exchange: Exchange,
+        subscriptions: tuple[Subscription, ...],
+        *,
+        stats: ConnectorStats,
+        emit: EventHook,
+    ) -> None:
+        self.name = name
+        self.exchange = exchange
+        self.subscriptions = subscriptions
+        self.stats = stats
+        self.changed = trio.lowlevel.ParkingLot()
+        """Where a connector waits for other :attr:`subscriptions`."""
+        self._emit = emit
+        self._interruption: Interruption | None = None
+        self._last: tuple[int, float] | None = None
+
+    def subscribe_to(self, subscriptions: tuple[Subscription, ...]) -> None:
+        """From now on these are wanted: by the open session as soon as it can, and by every later one in full."""
+        if subscriptions != self.subscriptions:
+            self.subscriptions = subscriptions
+            self.changed.unpark_all()
+
+    def dialling(self, wall: int, now: float) -> None:
+        """A connector begins; the first one marks where a gap before the first message starts."""
+        if self._last is None:
+            self._last = wall, now
+
+    def silence(self, now: float) -> float:
+        """Seconds since the last message, or since the first dial began."""
+        return now - (self._last or (0, now))[1]
+
+    @property
+    def interruption(self) -> Down | None:
+        """The interruption that has not ended yet, if there is one."""
+        now = self._interruption
+        return None if now is None else Down(now.reason, now.since, codes=self._codes())
+
+    def interrupted(self, reason: Reason) -> None:
+        """A connector's verdict; the first of an interruption puts in the :class:`~actors.items.Down`."""
+        if self._interruption is None and self._last is not None:
+            since, started = self._last
+            self._interruption = Interruption(reason, since, started)
+            self._put(Down(reason, since, codes=self._codes()))
+
+    def set_state(self, state: LinkState) -> None:
+        """Move to ``state`` and tell it; AssertionError where the table has no such move."""
+        previous = self.stats.state
+        if state is previous:
+            return
+        if state is not LinkState.STOPPED and state not in TRANSITIONS[previous]:
+            msg = f"{self.name}: no way from {previous} to {state}"
+            raise AssertionError(msg)
+        self.stats.state = state
+        self._moved(previous)
+
+    def lost(self, loss: Loss, wall: int, now: float) -> None:
+        """Messages before those that have just been received are missing from a live session."""
+        seconds = self.silence(now)
+        gap = Gap(
+            Reason.SEQ_GAP,
+            wall - round(seconds * 1e9),
+            wall,
+            seconds,
+            certain=loss.certain,
+            lost=loss.lost,
+            started=now - seconds,
+            codes=(loss.key[1],),
+            expected=loss.expected,
+            got=loss.got,
+        )
+        self._put(gap)
+        self._report(gap, now)
+
+    def new_session(self) -> int:
+        """The number of the session that has just begun, counted over the whole feed from 1."""
+        self.stats.sessions += 1
+        return self.stats.sessions
+
+    def _resume(self, wall: int, now: float) -> None:
+        """The first message after an interruption has come."""
+        interruption, self._interruption = self._interruption, None
+        if interruption is not None:
+            started = interruption.started
+            gap = Gap(
+                interruption.reason,
+                interruption.since,
+                wall,
+                now - started,
+                started=started,
+                codes=self._codes(),
+            )
+            self._put(gap)
+            self._report(gap, now)
+
+    def _codes(self) -> tuple[str, ...]:
+        """The codes that an interruption concerns; empty for all of the feed."""
+        return ()
+
+    def _put(self, item: Batch | Down | Gap) -> None:
+        raise NotImplementedError
+
+    def _report(self, gap: Gap, now: float) -> None:
+        raise NotImplementedError
+
+    def _moved(self, previous: LinkState) -> None:
+        self._emit(
+            StateChanged(at=trio.current_time(), origin=self.stats.origin, state=self.stats.state, previous=previous)
+        )
+
+
+class Part(Line):
+    """One of several sockets of a feed: its own state and interruptions, the feed's buffer and name.
+
+    Args:
+        feed: The whole.
+        number: From 1; never used again in the feed.
+        url: Where it is dialled, if not where the exchange says.
+    """
+
+    def __init__(
+        self, feed: "Feed", number: int, subscriptions: tuple[Subscription, ...], emit: EventHook, url: str = ""
+    ) -> None:
+        exchange = attrs.evolve(feed.exchange, ws_url=url) if url else feed.exchange
+        stats = ConnectorStats(feed.stats.origin)
+        super().__init__(f"{feed.name}/shard-{number}", exchange, subscriptions, stats=stats, emit=emit)
+        self.feed = feed
+        self.number = number
+
+    @property
+    def overflow(self) -> Overflow:
+        """The feed's."""
+        return self.feed.overflow
+
+    @property
+    def full(self) -> bool:
+        """Whether the feed's buffer is at its bound."""
+        return self.feed.full
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole feed is live."""
+        return self.feed.complete
+
+    async def room(self) -> None:
+        """Wait until the feed's buffer is below its bound."""
+        await self.feed.room()
+
+    def dialling(self, wall: int, now: float) -> None:
+        """A connector begins."""
+        super().dialling(wall, now)
+        self.feed.dialling(wall, now)
+
+    def push(self, frames: Sequence[str | bytes], *, wall: int, now: float, session: int) -> None:
+        """Take data frames that have just been received; raises GiveUp under the policy ``fail``."""
+        if self._interruption is not None:
+            self._resume(wall, now)
+        stats = self.stats
+        stats.messages += len(frames)
+        stats.last_message_time = wall / 1e9
+        self._last = wall, now
+        self.feed.push(frames, wall=wall, now=now, session=session)
+
+    def push_control(self, frame: str | bytes, kind: Kind, *, wall: int, now: float, session: int) -> None:
+        """Take a frame that is no data."""
+        self.feed.push_control(frame, kind, wall=wall, now=now, session=session)
+
+    def new_session(self) -> int:
+        """The number of the session that has just begun."""
+        self.stats.sessions = self.feed.new_session()
+        return self.stats.sessions
+
+    def _codes(self) -> tuple[str, ...]:
+        codes = dict.fromkeys(code for wanted in self.subscriptions for code in wanted.codes)
+        return tuple(codes) if len(self.feed.parts) > 1 else ()
+
+    def _put(self, item: Batch | Down | Gap) -> None:
+        self.feed.put(item)
+
+    def _report(self, gap: Gap, now: float) -> None:
+        self.feed.report(gap, now)
+
+    def _moved(self, previous: LinkState) -> None:
+        self.feed.part_moved()
