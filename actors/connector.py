@@ -36,6 +36,9 @@ from actors.subscriptions import topics
 from actors.telling import Telling
 from actors.transport import Gate, HttpClient, Link, Network, find_link
 
+PAUSED = 2.0
+"""Seconds by which a wake-up is late if this process was suspended or its event loop blocked: what came meanwhile has
+not been read yet, so nothing follows from its absence."""
 ERROR_OUTRANKS_CLOSE = 2.0
 """Seconds for which an error message explains the end of the session better than the close code after it: Upbit says
 WRONG_FORMAT, then closes with 1000 (docs.upbit.com websocket-error)."""
@@ -210,7 +213,11 @@ class Connector:
                     for channel, code, seconds in [] if alive.blocked else self._quiet.check(now):
                         self._tell.quiet(channel, code, seconds)
                     look_again = now + self.exchange.health_check_interval
-                    await trio.sleep_until(min(look_again, alive.wake(self._last_frame), self._quiet.wake))
+                    due = min(look_again, alive.wake(self._last_frame), self._quiet.wake)
+                    await trio.sleep_until(due)
+                    if trio.current_time() > due + PAUSED:
+                        alive.woke(trio.current_time())
+                        self._watch_codes()
 
     # -- the session's tasks
 
@@ -348,7 +355,10 @@ class Connector:
 
     async def _ping_clock(self) -> None:
         while True:
-            await trio.sleep(self.exchange.ping_timeout)
+            due = trio.current_time() + self.exchange.ping_timeout
+            await trio.sleep_until(due)
+            if trio.current_time() > due + PAUSED:
+                continue  # the answer may lie there unread
             if self._reading.is_set():
                 detail = f"no answer to a ping for {self.exchange.ping_timeout:g} s"
                 raise self._fail(LivenessError(Reason.PING_TIMEOUT, detail))

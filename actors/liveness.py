@@ -56,6 +56,8 @@ class Liveness:
         self._probe_at = now + exchange.message_timeout / 2 if self._can_probe else math.inf
         self._probing = False
         self._blocked = False
+        self._since = now
+        """From when on silence counts: the 101, or the end of a pause of this process."""
 
     # -- what the connector sees
 
@@ -98,6 +100,18 @@ class Liveness:
         self._probe_at = now + max(limit / 2, limit - self._exchange.ping_timeout)
         return True
 
+    def woke(self, now: float) -> None:
+        """This process has not run for a while: what nobody could see is no silence of the link's, and it is probed.
+
+        Every clock starts over, so a link that did not survive is found within its usual limit.
+        """
+        self._since = now
+        self._data_at = max(self._data_at, now)
+        if self._pending:
+            self._subscribe_by = now + self._exchange.subscribe_timeout
+        if self._can_probe:
+            self._probe_at = now
+
     def block(self) -> None:
         """We ourselves stop reading, for our consumer: nothing that is not seen now is the link's fault."""
         self._blocked = True
@@ -131,6 +145,7 @@ class Liveness:
         if self._blocked:
             return None
         limits = self._exchange
+        last_frame = max(last_frame, self._since)
         if limits.link_timeout and now >= last_frame + limits.link_timeout:
             return Expired(Reason.LINK_TIMEOUT, f"no frame of any kind for {limits.link_timeout:g} s")
         if now >= self._subscribe_by and self._pending:
@@ -151,7 +166,7 @@ class Liveness:
         if self._blocked:
             return math.inf
         limits = self._exchange
-        link = last_frame + limits.link_timeout if limits.link_timeout else math.inf
+        link = max(last_frame, self._since) + limits.link_timeout if limits.link_timeout else math.inf
         data = self._data_at + limits.message_timeout if limits.message_timeout else math.inf
         return min(link, data, self._probe_at, self._subscribe_by if self._pending else math.inf)
 

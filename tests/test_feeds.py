@@ -130,6 +130,25 @@ async def test_a_quiet_code_whose_probe_is_answered_is_left_alone(autojump_clock
         assert sorted(message.channel for message in seen.messages) == ["orderbook", "trade"]
 
 
+@pytest.mark.parametrize("venue", [UpbitVenue(), BinanceVenue()], ids=["probe", "no probe"])
+async def test_a_pause_of_the_process_blames_no_link(autojump_clock: trio.testing.MockClock, venue: Any) -> None:
+    """Nothing is declared dead from the pause alone, and what is dead is found in its time."""
+    exchange, code = (UPBIT, "KRW-BTC") if isinstance(venue, UpbitVenue) else (BINANCE, "BTCUSDT")
+    sim = simulated(venue)
+    async with scene({exchange.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(exchange, trade=code)
+        await trio.sleep(47)
+        for _ in range(3):
+            autojump_clock.jump(50)
+            await trio.sleep(21)
+        assert seen.of(Failed) == []
+        assert feed.stats.sessions == 1
+        sim.silence(pongs=False)
+        autojump_clock.jump(50)
+        await trio.sleep(exchange.ping_interval + exchange.ping_timeout + 1)
+        assert [event.reason for event in seen.of(Failed)] == [Reason.PING_TIMEOUT]
+
+
 async def test_a_refusal_of_ten_seconds_is_one_gap(autojump_clock: trio.testing.MockClock) -> None:
     """However many dials are refused, one Down and one Gap; the first message ends it."""
     sim = upbit()
