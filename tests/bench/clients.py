@@ -10,6 +10,7 @@ import select
 import socket
 import ssl
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, cast
 
@@ -133,8 +134,8 @@ async def _messages(feed: Feed, clock: Clock) -> None:
             return
 
 
-CHECKED = attrs.evolve(UPBIT, quiet_after=30.0)
-"""A profile that looks into every message for its code, so as to warn of one that has gone quiet."""
+CHECKED = attrs.evolve(UPBIT, quiet_after=30.0, check_sequence=True)
+"""A profile that looks into every message: for its code, should that go quiet, and for its place in the sequence."""
 TRADES = (Subscription("trade", ("KRW-BTC",)),)
 
 
@@ -149,7 +150,7 @@ def our_messages(job: Job) -> None:
 
 
 def our_checked_batches(job: Job) -> None:
-    """A feed of a profile that knows its messages, with each code watched for silence."""
+    """A feed of a profile that knows its messages, with its checks for silence and sequence on."""
     trio.run(_ours, job, CHECKED, TRADES, _batches)
 
 
@@ -272,6 +273,41 @@ def floor(job: Job) -> None:
             sock.close()
 
 
+def floor_on_trio(job: Job) -> None:
+    """The same on trio: one task reads and cuts, another takes the messages."""
+
+    async def one(nursery: trio.Nursery) -> None:
+        sock, rest = _dialled(job)
+        found: deque[list[str]] = deque()
+        arrived = trio.lowlevel.ParkingLot()
+
+        async def read(rest: bytes) -> None:
+            waited = False
+            with sock:
+                while True:
+                    try:
+                        messages, rest = _cut(rest + sock.recv(65_536))
+                        found.append(messages)
+                        arrived.unpark()
+                        if not waited:
+                            await trio.lowlevel.checkpoint()
+                        waited = False
+                    except (ssl.SSLWantReadError, BlockingIOError):
+                        await trio.lowlevel.wait_readable(sock)
+                        waited = True
+
+        nursery.start_soon(read, rest)
+        while True:
+            while not found:
+                await arrived.park()
+            messages = found.popleft()
+            if messages and job.clock.count(len(messages), messages[-1]):
+                nursery.cancel_scope.cancel()
+                return
+
+    trio.run(_all_on_trio, job, one)
+
+
 def _dialled(job: Job) -> tuple[socket.socket, bytes]:
     host, path = job.url.partition("://")[2].split("/", 1)
     name, port = host.split(":")
@@ -318,12 +354,13 @@ def _cut(data: bytes) -> tuple[list[str], bytes]:
 CLIENTS: dict[str, Client] = {
     "feedwarden, batches": our_batches,
     "feedwarden, messages": our_messages,
-    "feedwarden, batches, codes watched": our_checked_batches,
-    "feedwarden, messages, codes watched": our_checked_messages,
+    "feedwarden, batches, checked": our_checked_batches,
+    "feedwarden, messages, checked": our_checked_messages,
     "trio-websocket": trio_websocket_bare,
     "websockets.trio": websockets_on_trio,
     "websockets + uvloop": websockets_on_uvloop,
     "aiohttp + uvloop": aiohttp_on_uvloop,
     "picows + uvloop": picows_on_uvloop,
+    "trio + ssl": floor_on_trio,
     "epoll + ssl": floor,
 }

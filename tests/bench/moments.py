@@ -14,7 +14,7 @@ from supervisors import open_feeds
 from tests.bench.clients import CLIENTS, OPEN, Job, Stopwatch
 from tests.bench.wire import Place
 
-NAMES = tuple(name for name in CLIENTS if "watched" not in name)
+NAMES = tuple(name for name in CLIENTS if "checked" not in name)
 """Those that do not look into messages: a stamped one is none of Upbit's."""
 MESSAGES = 3000
 """One in each millisecond."""
