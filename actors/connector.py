@@ -201,7 +201,10 @@ class Connector:
             now = trio.current_time()
             match alive.check(now, self._last_frame):
                 case Expired(reason, detail):
-                    raise self._fail(LivenessError(reason, detail))
+                    seen = self._last_frame
+                    await trio.lowlevel.checkpoint()  # what came in this very turn of the loop is still unread
+                    if self._last_frame == seen:
+                        raise self._fail(LivenessError(reason, detail))
                 case Task.PROBE:
                     alive.probe_sent()
                     self._tell.probed(answered=False)

@@ -316,6 +316,7 @@ def forty_feeds(stumble: str | None = None) -> tuple[dict[str, list[Any]], Seen]
     return found, everything
 
 
+@pytest.mark.slow
 def test_a_parser_that_raises_on_one_message_among_forty_feeds() -> None:
     """That feed comes back by itself, and the other 39 get and tell, to the microsecond, what they do without it."""
     without, _ = forty_feeds()

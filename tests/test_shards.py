@@ -49,6 +49,7 @@ def subscribed(sim: SimulatedExchange) -> dict[int, set[str]]:
     return found
 
 
+@pytest.mark.slow
 async def test_two_thousand_codes_at_thirty_a_socket(autojump_clock: trio.testing.MockClock) -> None:
     """67 sockets, live as soon as the gate lets them; the loss of one names its thirty codes and touches no other."""
     sim = simulated(CODES, rate=0.01)

@@ -223,6 +223,7 @@ async def test_drop_oldest_counts_what_nobody_read(tmp_path: Path) -> None:
     assert [line["n"] for line in messages] == list(range(1, len(messages) + 1))
 
 
+@pytest.mark.slow
 async def test_fail_ends_the_watch_of_a_pipe_that_nobody_reads() -> None:
     """Under `fail` the watch fails once its buffer is full, in words."""
     lines = [json.dumps({"t": 0.0, "from": "server", "text": "x" * 1000})] * 20_000
