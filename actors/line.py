@@ -77,7 +77,7 @@ class Line:
         self.subscriptions = subscriptions
         self.stats = stats
         self.changed = trio.lowlevel.ParkingLot()
-        """Where a connector waits for other :attr:`subscriptions`."""
+        """Where a connector waits for other subscriptions."""
         self._emit = emit
         self._interruption: Interruption | None = None
         self._last: tuple[int, float] | None = None

@@ -17,12 +17,13 @@ from actors.errors import Reason
 from actors.events import LinkState, RestartScheduled
 from actors.feed import Feed
 from actors.items import Gap
+from actors.line import Line
 from actors.metrics import Metrics
 from actors.notifier import notifier
 from actors.notifier.courier import Courier
 from actors.notifier.folding import Folding
 from actors.telling import Telling
-from actors.transport import Gate, websocket
+from actors.transport import Gate, Turn, websocket
 from supervisors import supervisor as supervising
 from supervisors.feeds import Feeds
 from supervisors.intensity import Window
@@ -52,7 +53,7 @@ async def _leak(_original: Any, _stream: Any) -> None:
     await trio.lowlevel.checkpoint()
 
 
-def _no_gap(_original: Any, self: Feed, wall: int, now: float) -> None:
+def _no_gap(_original: Any, self: Line, wall: int, now: float) -> None:
     del wall, now
     self._interruption = None
 
@@ -91,8 +92,8 @@ def _chatter(original: Any, self: Telling, reason: Reason, detail: str) -> None:
         self.noticed("still down")
 
 
-async def _no_gate(_original: Any, self: Gate, host: str, limits: Any) -> None:
-    del self, host, limits
+async def _no_gate(_original: Any, self: Turn) -> None:
+    del self
     await trio.lowlevel.checkpoint()
 
 
@@ -228,7 +229,7 @@ BUGS: dict[str, Plant] = {
     "I2": around(Sockets, "decided", _told_wrong),
     "I3": _both(around(Gate, "close", lambda original, *args: None), around(Judge, "_retry", _asks_no_time)),
     "I4": _both(around(Connector, "health_check", _never_looks), around(Connector, "_ping_loop", _no_ping)),
-    "I5": around(Feed, "_resume", _no_gap),
+    "I5": around(Line, "_resume", _no_gap),
     "I6": around(Feed, "push", _gap_behind),
     "I7": around(Feed, "_drop_oldest", lambda original, *args: None),
     "I8": around(Feeds, "_split", _one_for_all),
@@ -258,7 +259,7 @@ BUGS: dict[str, Plant] = {
     "I21": around(Metrics, "record_error", _twice),
     "I22": around(Feed, "set_state", _straight_to_live),
     "I23": around(Telling, "failed", _with_secret),
-    "I24": around(Gate, "enter", _no_gate),
+    "I24": around(Turn, "come", _no_gate),
     "I25": around(Telling, "failed", _chatter),
     "I25/incidents": around(Folding, "_schedule", _nags),
     "I26": around(Feeds, "_split", _dice),
