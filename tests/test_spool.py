@@ -6,7 +6,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -296,7 +296,9 @@ def judge(api: BotApi, trouble: Trouble, last: int, chats: list[int], kills: int
     assert trouble.breaches == []
     arrived: dict[int, list[tuple[int, str]]] = defaultdict(list)
     home = {new: old for old, new in trouble.moves.items()}
-    repeats = 0
+    # a reader has it too where only our answer was lost
+    seen = Counter((call.fields["chat_id"], call.text) for call in api.ledger if call.status in (0, 200))
+    repeats = seen.total() - len(seen)
     for call in api.ledger:
         if call.status == 200:
             number = re.search(r"(\d+)번째 연결", call.text)
@@ -309,10 +311,9 @@ def judge(api: BotApi, trouble: Trouble, last: int, chats: list[int], kills: int
         ids: dict[int, set[str]] = defaultdict(set)
         for number, mark in arrived[chat]:
             ids[number].add(mark)
-        repeats += len(arrived[chat]) - sum(map(len, ids.values()))
         # a kill between the spool and our own note makes the test tell it once more, as a new one
         assert sum(len(marks) - 1 for marks in ids.values()) <= kills
-    assert repeats <= trouble.unanswered + kills * len(chats)
+    assert bool(trouble.unanswered) <= repeats <= trouble.unanswered + kills * len(chats)
     if not kills:
         assert repeats <= 0.02 * last * len(chats)
 

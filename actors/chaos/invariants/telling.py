@@ -17,7 +17,7 @@ CLOSED = "웹소켓 연결 종료"
 class Alerted(Invariant):
     """I13: every connect and disconnect is told at least once, or owned up to as dropped, by the end of the heal phase.
 
-    Alerts do not outlive the process yet (there is no spool), so nothing is asked of those under way at the stop.
+    The simulation has no spool, so nothing is asked of those under way at the stop.
     """
 
     name = "I13"
