@@ -25,7 +25,8 @@ TRANSITIONS: dict[LinkState, frozenset[LinkState]] = {
     LinkState.BACKOFF: frozenset({LinkState.CONNECTING, LinkState.QUARANTINED, LinkState.GAVE_UP, LinkState.DOWN}),
     LinkState.QUARANTINED: frozenset({LinkState.CONNECTING, LinkState.GAVE_UP, LinkState.DOWN}),
     LinkState.GAVE_UP: frozenset({LinkState.CONNECTING}),
-    LinkState.STOPPED: frozenset({LinkState.CONNECTING}),
+    # a socket that was stopped because another of its feed failed too often waits with the feed
+    LinkState.STOPPED: frozenset({LinkState.CONNECTING, LinkState.BACKOFF, LinkState.QUARANTINED, LinkState.GAVE_UP}),
 }
 """Where a line may go from where; STOPPED may follow every state."""
 
@@ -109,6 +110,10 @@ class Line:
             since, started = self._last
             self._interruption = Interruption(reason, since, started)
             self._put(Down(reason, since, codes=self._codes()))
+
+    def settle(self, wall: int, now: float) -> None:
+        """Nothing more will come: an interruption that lasts ends with its gap."""
+        self._resume(wall, now)
 
     def set_state(self, state: LinkState) -> None:
         """Move to ``state`` and tell it; AssertionError where the table has no such move."""

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from random import Random
 
+import trio
+
 from actors.actor import NO_CONTEXT, Context
 from actors.connector import Connector
 from actors.errors import Way
@@ -49,7 +51,8 @@ class Sockets:
         self._emit = emit
         self._wall = wall
         self._shards = Shards(feed.exchange, feed.subscriptions)
-        self._several = _may_be_several(feed.exchange)
+        # without subscriptions it is what is sent on opening that decides, on one socket
+        self._several = _may_be_several(feed.exchange) and bool(self._shards.shards)
         self._lines: dict[str, Feed | Part] = {}
         self._connectors: dict[str, Connector] = {}
         self._running = False
@@ -157,6 +160,7 @@ class Sockets:
 
     def _close(self, number: int) -> None:
         child = f"shard-{number}"
+        self._lines[child].settle(self._wall(), trio.current_time())
         self.feed.parts = [part for part in self.feed.parts if part.number != number]
         del self._lines[child], self._connectors[child]
         if self._running:

@@ -11,9 +11,10 @@ import trio
 import trio.testing
 
 from actors.chaos import SIMULATED, Role, SimulatedExchange, SimulatedVenue, Unknown, UpbitVenue, What
+from actors.chaos.venues.simulated import SimulatedSession
 from actors.errors import Reason
 from actors.events import CodeRejected, Connected, GapReported, LinkState, Live
-from actors.exchange import Exchange, Limits, Rate
+from actors.exchange import Exchange, Frame, Limits, Rate
 from actors.exchanges import UPBIT
 from actors.items import Down
 from tests.scenes import scene, wall, watch
@@ -174,3 +175,50 @@ async def test_without_the_check_nothing_is_looked_at(autojump_clock: trio.testi
         await watch(feeds, feed, seen, 30, (10, lambda: sim.skip(3)))
     assert seen.gaps == []
     assert len(seen.messages) > 20
+
+
+class OneBadCode(SimulatedSession):
+    """A session whose parser has a bug that one code alone shows."""
+
+    def classify(self, data: str | bytes) -> Frame:
+        if f'"{CODES[0]}"' in str(data) and '"trade"' in str(data):
+            raise RuntimeError("a bug of ours")
+        return super().classify(data)
+
+
+async def test_a_bug_that_one_socket_shows_quarantines_its_feed_alone(autojump_clock: trio.testing.MockClock) -> None:
+    """Its feed is tried again every 300 s, its sockets all the same; another feed of many sockets notices nothing."""
+    sim = simulated(CODES[:4])
+    async with scene({SIMULATED.host: sim}) as (feeds, _, _):
+        feed = feeds.open(narrow(2, make_session=OneBadCode), name="some", trade=CODES[:4])
+        other = feeds.open(narrow(1), name="other", trade=CODES[2:4])
+        await trio.sleep(1200)
+        assert feed.stats.sessions > 10
+        assert (other.stats.state, other.stats.sessions) == (LinkState.LIVE, 2)
+
+
+async def test_a_limited_profile_without_subscriptions_has_one_socket(autojump_clock: trio.testing.MockClock) -> None:
+    """What is sent on opening decides there; it connects, and can be subscribed to later."""
+    sim = simulated(CODES[:3])
+    async with scene({SIMULATED.host: sim}) as (feeds, _, _seen):
+        feed = feeds.open(narrow(3), name="bare")
+        await trio.sleep(5)
+        assert feed.stats.sessions == 1
+        feeds.add("bare", trade=CODES[0])
+        await trio.sleep(5)
+        assert list(subscribed(sim).values()) == [{CODES[0]}]
+
+
+async def test_a_lost_socket_whose_codes_are_removed_ends_with_its_gap(autojump_clock: trio.testing.MockClock) -> None:
+    """No consumer is left with a Down that nothing follows."""
+    sim = simulated(CODES[:2])
+    async with scene({SIMULATED.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(narrow(1), name="two", trade=CODES[:2])
+        await feed.live(20)
+
+        def lose() -> None:
+            sim.refuse()
+            sim.cut(next(number for number, codes in subscribed(sim).items() if CODES[1] in codes))
+
+        await watch(feeds, feed, seen, 30, (10, lose), (15, lambda: feeds.remove("two", trade=CODES[1])))
+    assert [down.codes for down in seen.of(Down)] == [gap.codes for gap in seen.gaps] == [(CODES[1],)]
