@@ -46,8 +46,8 @@ docs: $(DEV) ## the documentation, into docs/_build/html
 bench: $(DEV) ## what the hot paths cost on this machine, beside their peers
 	@$(BIN)/python -m tests.bench
 
-bench-report: $(DEV) ## every cell of the benchmark, into docs/performance.md: a quarter of an hour
-	@$(BIN)/python -m tests.bench.report
+bench-report: $(DEV) ## every cell of the benchmark, into docs/performance.md: three quarters of an hour
+	@$(BIN)/python -m tests.bench.report $(ARGS)
 
 clean: ## remove everything that make has built, .venv included
 	rm -rf $(VENV) build dist docs/_build .coverage .coverage.* .pytest_cache .ruff_cache .import_linter_cache .hypothesis
