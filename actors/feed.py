@@ -256,8 +256,6 @@ class Feed(Line):
         self._items.append(item)
         self._arrived.unpark()
 
-    _put, _report = put, report
-
     def _moved(self, previous: LinkState) -> None:
         self._changed.unpark_all()
         super()._moved(previous)

@@ -109,7 +109,7 @@ class Line:
         if self._interruption is None and self._last is not None:
             since, started = self._last
             self._interruption = Interruption(reason, since, started)
-            self._put(Down(reason, since, codes=self._codes()))
+            self.put(Down(reason, since, codes=self._codes()))
 
     def settle(self, wall: int, now: float) -> None:
         """Nothing more will come: an interruption that lasts ends with its gap."""
@@ -141,8 +141,8 @@ class Line:
             expected=loss.expected,
             got=loss.got,
         )
-        self._put(gap)
-        self._report(gap, now)
+        self.put(gap)
+        self.report(gap, now)
 
     def new_session(self) -> int:
         """The number of the session that has just begun, counted over the whole feed from 1."""
@@ -162,17 +162,19 @@ class Line:
                 started=started,
                 codes=self._codes(),
             )
-            self._put(gap)
-            self._report(gap, now)
+            self.put(gap)
+            self.report(gap, now)
 
     def _codes(self) -> tuple[str, ...]:
         """The codes that an interruption concerns; empty for all of the feed."""
         return ()
 
-    def _put(self, item: Batch | Down | Gap) -> None:
+    def put(self, item: Batch | Down | Gap) -> None:
+        """Put an item at the end of the feed's buffer."""
         raise NotImplementedError
 
-    def _report(self, gap: Gap, now: float) -> None:
+    def report(self, gap: Gap, now: float) -> None:
+        """Count a gap and tell of it."""
         raise NotImplementedError
 
     def _moved(self, previous: LinkState) -> None:
@@ -246,10 +248,12 @@ class Part(Line):
         codes = dict.fromkeys(code for wanted in self.subscriptions for code in wanted.codes)
         return tuple(codes) if len(self.feed.parts) > 1 else ()
 
-    def _put(self, item: Batch | Down | Gap) -> None:
+    def put(self, item: Batch | Down | Gap) -> None:
+        """Put an item at the end of the feed's buffer."""
         self.feed.put(item)
 
-    def _report(self, gap: Gap, now: float) -> None:
+    def report(self, gap: Gap, now: float) -> None:
+        """Count a gap and tell of it."""
         self.feed.report(gap, now)
 
     def _moved(self, previous: LinkState) -> None:

@@ -82,7 +82,7 @@ class Sockets:
     def add(self, subscriptions: Iterable[Subscription]) -> None:
         """Subscribe to these too: on the emptiest sockets that have room, on new ones where there are none."""
         for number in self._shards.add(subscriptions):
-            if number in self._numbers():
+            if self._child(number) in self._lines:
                 self._tell(number)
             else:
                 child = self._open(number)
@@ -146,20 +146,20 @@ class Sockets:
 
     # -- inside
 
-    def _numbers(self) -> set[int]:
-        return {part.number for part in self.feed.parts} if self._several else {1}
+    def _child(self, number: int) -> str:
+        return f"shard-{number}" if self._several else ONLY
 
     def _open(self, number: int) -> str:
         shard = self._shards.shards[number]
         part = Part(self.feed, number, shard.subscriptions, self._emit, shard.url)
-        child = f"shard-{number}"
+        child = self._child(number)
         self._connectors[child] = self._connect(part)
         self._lines[child] = part
         self.feed.parts.append(part)
         return child
 
     def _close(self, number: int) -> None:
-        child = f"shard-{number}"
+        child = self._child(number)
         self._lines[child].settle(self._wall(), trio.current_time())
         self.feed.parts = [part for part in self.feed.parts if part.number != number]
         del self._lines[child], self._connectors[child]
@@ -167,8 +167,7 @@ class Sockets:
             self.supervisor.terminate_soon(child)
 
     def _tell(self, number: int) -> None:
-        line = self._lines[f"shard-{number}" if self._several else ONLY]
-        line.subscribe_to(self._shards.shards[number].subscriptions)
+        self._lines[self._child(number)].subscribe_to(self._shards.shards[number].subscriptions)
 
     def _sum_up(self) -> None:
         if self._several:

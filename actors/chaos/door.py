@@ -1,8 +1,9 @@
 """A port on loopback that can be shut for a while and stays ours."""
 
 import math
-from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn
 
 import trio
 
@@ -65,3 +66,18 @@ class Door:
         """Accept connects again."""
         self._shut_until = -math.inf
         self._knock.set()
+
+
+@asynccontextmanager
+async def beside(run: Callable[..., Awaitable[Any]]) -> AsyncGenerator[None]:
+    """Have something run, once it has started, while the body does. The body's own exception comes out bare."""
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run)
+        try:
+            yield
+        except Exception as error:
+            failure = error
+        nursery.cancel_scope.cancel("the body has ended")
+    if failure is not None:
+        raise failure

@@ -15,7 +15,7 @@ from typing import NoReturn, Self
 import attrs
 import trio
 
-from actors.chaos.door import Door
+from actors.chaos.door import Door, beside
 from actors.chaos.ending import rst
 from actors.chaos.plans import Args, Step
 from actors.chaos.ways import Ways
@@ -83,16 +83,8 @@ class FaultProxy(Ways):
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[Self]:
         """Carry while the body runs. The body's own exception comes out bare, not in a group."""
-        failure: Exception | None = None
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self.run)
-            try:
-                yield self
-            except Exception as error:
-                failure = error
-            nursery.cancel_scope.cancel("the body has ended")
-        if failure is not None:
-            raise failure
+        async with beside(self.run):
+            yield self
 
     @property
     def port(self) -> int:

@@ -15,7 +15,7 @@ import trio
 
 from actors.chaos import faults
 from actors.chaos.conversation import Conversation
-from actors.chaos.door import HOST, Door
+from actors.chaos.door import HOST, Door, beside
 from actors.chaos.ending import fin, rst
 from actors.chaos.faults import Conduct, Fault
 from actors.chaos.ledger import Ledger, What
@@ -107,16 +107,8 @@ class Server:
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[Self]:
         """Serve while the body runs. The body's own exception comes out bare, not in a group."""
-        failure: Exception | None = None
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self.run)
-            try:
-                yield self
-            except Exception as error:
-                failure = error
-            nursery.cancel_scope.cancel("the body has ended")
-        if failure is not None:
-            raise failure
+        async with beside(self.run):
+            yield self
 
     @property
     def port(self) -> int:
