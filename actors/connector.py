@@ -27,6 +27,7 @@ from actors.errors import (
 from actors.events import EventHook, LinkState
 from actors.exchange import DATA, By, Exchange, Form, Frame, Heartbeat, Http, Kind, Session
 from actors.feed import Feed
+from actors.legs import Leg
 from actors.line import Part
 from actors.liveness import Expired, Liveness, QuietWatch, Task
 from actors.sequence import Continuity
@@ -49,7 +50,7 @@ class Connector:
 
     Args:
         feed: Where data, interruptions and the state go; it also knows the exchange and the subscriptions. A part of a
-            feed that has several sockets.
+            feed that has several sockets, or one leg of it.
         network: The way to the outside.
         gate: The budget of connection attempts, shared by all connectors of a process.
         emit: The event hook.
@@ -62,7 +63,7 @@ class Connector:
 
     def __init__(
         self,
-        feed: Feed | Part,
+        feed: Feed | Part | Leg,
         *,
         network: Network,
         gate: Gate,
@@ -87,7 +88,7 @@ class Connector:
         self._context = context
         self._session: Session = self.exchange.session(self.feed.subscriptions)
         self._subscribing = Subscribing(self.feed, self._session, self.send_message)
-        self._continuity = Continuity() if self.exchange.check_sequence else None
+        self._continuity = Continuity() if self.exchange.check_sequence and self.feed.checks_sequence else None
         self._link: Link | None = None
         self._liveness: Liveness | None = None
         self._quiet = QuietWatch(self.exchange, (), 0.0)
@@ -160,9 +161,13 @@ class Connector:
 
     async def reconnect(self, why: str = "") -> None:
         """End the session with ReconnectRequested, from within: the supervisor starts the next incarnation."""
+        self.reconnect_soon(why)
+        await trio.lowlevel.checkpoint()
+
+    def reconnect_soon(self, why: str) -> None:
+        """As :meth:`reconnect`, without a wait."""
         self._reconnect_why = why
         self._asked.set()
-        await trio.lowlevel.checkpoint()
 
     async def send_message(self, message: str | bytes) -> None:
         """Send one frame.
@@ -231,10 +236,12 @@ class Connector:
         scope.cancel("disconnect() was called")
 
     async def _keep_subscribed(self) -> None:
-        try:
-            await self._subscribing.keep(self._watch_codes)
-        except ReconnectRequested as error:
-            raise self._fail(error) from None
+        while True:
+            try:
+                await self._subscribing.keep(self._watch_codes)
+            except ReconnectRequested as error:
+                if not self.feed.replace(error.detail):
+                    raise self._fail(error) from None
 
     async def _receive_loop(self) -> None:
         """The link's reader brings the frames to :meth:`_take`; what comes here is the end of it."""
@@ -286,6 +293,8 @@ class Connector:
 
     def _take_control(self, frame: Frame, raw: str | bytes, now: float, wall: int) -> None:
         self.feed.push_control(raw, frame.kind, wall=wall, now=now, session=self.stats.sessions)
+        if frame.renew:
+            self.feed.replace(frame.detail)
         if frame.probe and self._alive.probe_answered(now):
             self._tell.probed(answered=True)
         match frame.kind:

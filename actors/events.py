@@ -211,6 +211,41 @@ class Failed(FeedEvent):
 
 
 @attrs.frozen(kw_only=True)
+class LegLive(FeedEvent):
+    """A socket is live beside others that carry the same."""
+
+    session: int
+
+
+@attrs.frozen(kw_only=True)
+class LegLost(FeedEvent):
+    """A socket failed, while others that carry the same go on: nothing was interrupted."""
+
+    session: int
+    """0 if it never reached the 101."""
+    reason: Reason
+    detail: str
+    left: int
+    """How many go on."""
+
+
+@attrs.frozen(kw_only=True)
+class Renewed(FeedEvent):
+    """A fresh session has taken over from one that was to be replaced, without an interruption."""
+
+    session: int
+    """The new one."""
+    why: str
+
+
+@attrs.frozen(kw_only=True)
+class NoOverlap(FeedEvent):
+    """A session is replaced with an interruption: the exchange allows no second socket beside it. Told once a feed."""
+
+    why: str
+
+
+@attrs.frozen(kw_only=True)
 class Disconnected(FeedEvent):
     """A session that had reached the 101 has ended and its socket is closed; the guide's "disconnect"."""
 

@@ -53,6 +53,8 @@ class Frame:
     confirms: tuple[str, ...] = ()
     advice: Advice | None = None
     probe: bool = False
+    renew: bool = False
+    """Whether the server announces the end of this connection, so that a fresh one is to take over."""
     rejects: "tuple[Subscription, ...]" = ()
     """What a rejection is about: at least one of these codes is bad. Empty where the exchange does not say."""
 

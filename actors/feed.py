@@ -15,7 +15,7 @@ from actors.errors import GiveUp, Reason
 from actors.events import EventHook, GapReported, LinkState, Overflowed
 from actors.exchange import Exchange, Kind, Subscription
 from actors.items import DROP_OLDEST, Batch, Down, FeedFailed, Gap, Message, Overflow
-from actors.line import PROGRESS, Line, Part
+from actors.line import PROGRESS, Line, Part, sum_up
 from actors.stats import ConnectorStats
 
 CHECKPOINT_EVERY = 64
@@ -205,16 +205,13 @@ class Feed(Line):
 
     def part_moved(self) -> None:
         """One of the parts has changed its state, or has come or gone: the feed's follows the least advanced."""
-        some = [part.stats for part in self.parts if part.stats.state is not LinkState.STOPPED]
         stats, previous = self.stats, self.stats.state
-        stats.state = min((each.state for each in some), key=PROGRESS.index, default=LinkState.STOPPED)
-        stats.incarnation = sum(part.stats.incarnation for part in self.parts)
-        stats.reconnect_count = sum(part.stats.reconnect_count for part in self.parts)
-        attempts = [each.next_attempt for each in some if each.next_attempt is not None]
-        stats.next_attempt = min(attempts, default=None)
-        stats.backoff = max((each.backoff for each in some), default=0.0)
-        stats.last_error = next((each.last_error for each in some if each.state is stats.state), "") or stats.last_error
-        begun = [each.connection_start_time for each in some]
+        some = [part.stats for part in self.parts]
+        states = [each.state for each in some if each.state is not LinkState.STOPPED]
+        sum_up(stats, some, min(states, key=PROGRESS.index, default=LinkState.STOPPED))
+        stats.incarnation = sum(each.incarnation for each in some)
+        stats.reconnect_count = sum(each.reconnect_count for each in some)
+        begun = [each.connection_start_time for each in some if each.state is not LinkState.STOPPED]
         stats.connection_start_time = None if None in begun else min(filter(None, begun), default=None)
         if stats.state is not previous:
             self._moved(previous)
@@ -240,7 +237,7 @@ class Feed(Line):
     def report(self, gap: Gap, now: float) -> None:
         """Count a gap and tell of it."""
         self.stats.gaps += 1
-        self._emit(
+        self.emit(
             GapReported(
                 at=now,
                 origin=self.stats.origin,
@@ -263,9 +260,7 @@ class Feed(Line):
     def _overflowed(self, now: float) -> None:
         if not self._overflowing:
             self._overflowing = True
-            self._emit(
-                Overflowed(at=now, origin=self.stats.origin, policy=self.overflow.policy, depth=self.stats.depth)
-            )
+            self.emit(Overflowed(at=now, origin=self.stats.origin, policy=self.overflow.policy, depth=self.stats.depth))
         if self.overflow.policy == "drop_oldest":
             self._drop_oldest(now)
         elif self.overflow.policy == "fail":

@@ -1,7 +1,7 @@
 """The producers' end of a feed: what one connector fills, its state, and the interruptions of what it carries."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 import trio
@@ -41,7 +41,16 @@ PROGRESS = (
     LinkState.LIVE,
     LinkState.STOPPED,
 )
-"""From the least to the most: a feed of several sockets is in the state of the one that has got least far."""
+"""From the least to the most."""
+
+
+def sum_up(total: ConnectorStats, some: Iterable[ConnectorStats], state: LinkState) -> None:
+    """What can be said of several sockets together, all in ``total``, which is in ``state``."""
+    each = [stats for stats in some if stats.state is not LinkState.STOPPED]
+    total.state = state
+    total.next_attempt = min((s.next_attempt for s in each if s.next_attempt is not None), default=None)
+    total.backoff = max((s.backoff for s in each), default=0.0)
+    total.last_error = next((s.last_error for s in each if s.state is state), "") or total.last_error
 
 
 @attrs.frozen
@@ -64,6 +73,9 @@ class Line:
         emit: The event hook.
     """
 
+    checks_sequence: ClassVar[bool] = True
+    """Whether sequence numbers are those of one session; else they are looked at where several have become one."""
+
     def __init__(
         self,
         name: str,
@@ -79,7 +91,8 @@ class Line:
         self.stats = stats
         self.changed = trio.lowlevel.ParkingLot()
         """Where a connector waits for other subscriptions."""
-        self._emit = emit
+        self.emit = emit
+        """The event hook."""
         self._interruption: Interruption | None = None
         self._last: tuple[int, float] | None = None
 
@@ -93,6 +106,11 @@ class Line:
         """A connector begins; the first one marks where a gap before the first message starts."""
         if self._last is None:
             self._last = wall, now
+
+    def replace(self, why: str) -> bool:
+        """Ask for a fresh session beside the open one; False where there can be none, or nothing renews it."""
+        del why
+        return False
 
     def silence(self, now: float) -> float:
         """Seconds since the last message, or since the first dial began."""
@@ -110,6 +128,9 @@ class Line:
             since, started = self._last
             self._interruption = Interruption(reason, since, started)
             self.put(Down(reason, since, codes=self._codes()))
+
+    def over(self, wall: int, now: float) -> None:
+        """The open session brings nothing more."""
 
     def settle(self, wall: int, now: float) -> None:
         """Nothing more will come: an interruption that lasts ends with its gap."""
@@ -178,7 +199,7 @@ class Line:
         raise NotImplementedError
 
     def _moved(self, previous: LinkState) -> None:
-        self._emit(
+        self.emit(
             StateChanged(at=trio.current_time(), origin=self.stats.origin, state=self.stats.state, previous=previous)
         )
 

@@ -1,7 +1,7 @@
 """What tells messages apart and puts them in order, cut out of a frame without decoding it (pure).
 
 An exchange's ``mark`` hook makes a :class:`Mark` of a data frame. It runs per batch, and only while something asks
-for it: a check for losses (:mod:`actors.sequence`).
+for it: several legs that are merged (:mod:`actors.merge`), or a check for losses (:mod:`actors.sequence`).
 """
 
 from typing import NamedTuple

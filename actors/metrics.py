@@ -20,6 +20,7 @@ from actors.events import (
     Event,
     Failed,
     GapReported,
+    LegLost,
     LinkState,
     Notified,
     Reconnecting,
@@ -39,6 +40,7 @@ _COUNTERS: tuple[tuple[str, str, Callable[[ConnectorStats], float]], ...] = (
     ("bytes", "Bytes of their payloads.", lambda stats: stats.bytes),
     ("feed_sessions", "Sessions that reached the 101.", lambda stats: stats.sessions),
     ("feed_reconnect_attempts", "Attempts to connect after the first.", lambda stats: stats.reconnect_count),
+    ("feed_renewals", "Sessions that a fresh one has taken over from.", lambda stats: stats.renewals),
     ("feed_gaps", "Gaps reported to the consumer.", lambda stats: stats.gaps),
     ("feed_overflowed", "Messages lost because the consumer was too slow.", lambda stats: stats.overflowed),
 )
@@ -91,7 +93,7 @@ class Metrics(Collector):
     instead of once a message: its counts are read when somebody asks. A counter never goes down, also where a feed is
     forgotten and another of its name takes its place.
 
-    A feed has one series a state and 13 more. An exchange has one ``errors`` series for each reason from the start, so
+    A feed has one series a state and 14 more. An exchange has one ``errors`` series for each reason from the start, so
     that a rate sees the first one; those of ``disconnects`` and ``reconnects`` appear with the first of their reason.
     """
 
@@ -151,7 +153,7 @@ class Metrics(Collector):
         match event:
             case StateChanged():
                 self.update_connection_state(event.origin.feed, event.state)
-            case Failed():
+            case Failed() | LegLost():
                 self.record_error(event.origin.exchange, event.reason)
             case Disconnected():
                 self._count("disconnects", event.origin.exchange, event.reason)

@@ -19,6 +19,8 @@ class ConnectorStats:
     """Attempts after the first."""
     sessions: int = 0
     """Sessions that reached the 101."""
+    renewals: int = 0
+    """Sessions that a fresh one has taken over from without an interruption."""
     messages: int = 0
     """Data frames received."""
     bytes: int = 0

@@ -20,6 +20,7 @@ from actors.events import (
     Unconfirmed,
 )
 from actors.feed import Feed
+from actors.legs import Leg
 from actors.line import Part
 
 
@@ -27,7 +28,7 @@ from actors.line import Part
 class Telling:
     """One session's voice."""
 
-    feed: Feed | Part
+    feed: Feed | Part | Leg
     emit: EventHook
     wall: Callable[[], int]
     connected_at: float | None = None
@@ -61,11 +62,13 @@ class Telling:
         """The verdict has fallen; nothing is closed yet."""
         stats = self.feed.stats
         stats.last_error = f"{reason.value}: {detail}" if detail else reason.value
+        now = trio.current_time()
         self.feed.interrupted(reason)
+        self.feed.over(self.wall(), now)
         self.feed.set_state(LinkState.DOWN)
         self.emit(
             Failed(
-                at=trio.current_time(),
+                at=now,
                 origin=stats.origin,
                 session=stats.sessions,
                 reason=reason,
@@ -77,6 +80,7 @@ class Telling:
     def ended(self, reason: Reason) -> None:
         """The session is over and its socket is closed."""
         now, stats = trio.current_time(), self.feed.stats
+        self.feed.over(self.wall(), now)
         if self.connected_at is not None:
             stats.connection_start_time = None
             seconds = now - self.connected_at

@@ -32,7 +32,7 @@ from actors.events import (
 from actors.exchange import PORTABLE_CHANNELS, Exchange, Subscription
 from actors.feed import Feed
 from actors.items import DROP_OLDEST, Overflow
-from actors.line import Part
+from actors.legs import Leg
 from actors.metrics import Metrics
 from actors.notifier import Notifier
 from actors.stats import ConnectorStats
@@ -40,7 +40,8 @@ from actors.transport import Bans, Gate, Network, SystemNetwork
 from supervisors.child import RUNNING, ChildKind, ChildSpec, Restart, TooMany
 from supervisors.intensity import Intensity
 from supervisors.refusals import NotFound
-from supervisors.sockets import Sockets
+from supervisors.renewal import LegPlan, RenewAt
+from supervisors.sockets import Sockets, Source
 from supervisors.supervisor import Supervisor
 
 STOP_WITHIN = 8.0
@@ -70,8 +71,12 @@ class FeedPlan:
     exchange: Exchange
     subscriptions: tuple[Subscription, ...] = ()
     overflow: Overflow = DROP_OLDEST
-    network: Network | None = None
-    """Where this feed's connections are made, if not where those of the others are."""
+    network: Network | Sequence[Network] | None = None
+    """Where this feed's connections are made, if not where those of the others are; of several, one for each leg."""
+    legs: int = 1
+    """Sockets that carry the same side by side."""
+    renew_at: str | RenewAt = ""
+    """When they are renewed, like ``06:00/30m``."""
 
 
 class FeedsConfig(Protocol):
@@ -144,7 +149,15 @@ class Feeds:
             "root", children, emit=self.events.emit, random=self._split("root"), stop_within=STOP_WITHIN
         )
         for plan in config.feeds if config is not None else ():
-            self.open(plan.exchange, *plan.subscriptions, name=plan.name, overflow=plan.overflow, network=plan.network)
+            self.open(
+                plan.exchange,
+                *plan.subscriptions,
+                name=plan.name,
+                overflow=plan.overflow,
+                network=plan.network,
+                legs=plan.legs,
+                renew_at=plan.renew_at,
+            )
 
     def open(
         self,
@@ -154,7 +167,10 @@ class Feeds:
         name: str | None = None,
         overflow: Overflow = DROP_OLDEST,
         control: bool = False,
-        network: Network | None = None,
+        network: Network | Sequence[Network] | None = None,
+        legs: int = 1,
+        renew_at: str | RenewAt = "",
+        snapshots: bool = False,
         **channels: str | Sequence[str],
     ) -> Feed:
         """Keep a feed alive from now on; returns at once, before anything is connected.
@@ -165,7 +181,13 @@ class Feeds:
             name: Unique; without one the feed is called after its exchange: ``upbit``, ``upbit-2``, …
             overflow: What happens when the consumer is too slow.
             control: Deliver acks, heartbeats and notices too.
-            network: Where this feed's connections are made, if not where those of the others are.
+            network: Where this feed's connections are made, if not where those of the others are. Several, for instance
+                with a source address each, are used in turn by the legs.
+            legs: Sockets that carry the same side by side; the first arrival of a message wins.
+            renew_at: A time of day at which they are replaced by fresh ones, one at a time and without an interruption,
+                and minutes to spread that over: ``06:00/30m``. Without it only an exchange's ``max_lifetime`` makes
+                them be renewed.
+            snapshots: Deliver the snapshots, too, that the subscription of an overlapping socket causes.
             channels: ``trade``, ``book`` and ``ticker``, each a code or several.
 
         Raises:
@@ -173,6 +195,8 @@ class Feeds:
         """
         self._check_open()
         wanted = exchange.native((*subscriptions, *_portable(channels)))
+        at = RenewAt.parse(renew_at) if isinstance(renew_at, str) and renew_at else renew_at or None
+        plan = LegPlan(count=legs, renew_at=at, snapshots=snapshots)
         name = self._name(exchange, name)
         origin = Origin(name, exchange.code, exchange.name_ko, exchange.name_en, exchange.host)
         feed = Feed(
@@ -184,7 +208,7 @@ class Feeds:
             overflow=overflow,
             control=control,
         )
-        self._keep(feed, network or self._network)
+        self._keep(feed, plan, network or self._network)
         return feed
 
     def add(self, name: str, *subscriptions: Subscription, **channels: str | Sequence[str]) -> None:
@@ -242,13 +266,27 @@ class Feeds:
     def __len__(self) -> int:
         return len(self._opened)
 
-    def _keep(self, feed: Feed, network: Network) -> None:
-        def connect(line: Feed | Part) -> Connector:
-            return Connector(line, network=network, gate=self.gate, emit=self.events.emit, wall=self._wall)
+    def _keep(self, feed: Feed, plan: LegPlan, network: Network | Sequence[Network]) -> None:
+        ways = tuple(network) if isinstance(network, Sequence) else (network,)
+        exchange = feed.exchange
+
+        def connect(line: Source) -> Connector:
+            way = ways[line.slot % len(ways)] if isinstance(line, Leg) else ways[0]
+            return Connector(line, network=way, gate=self.gate, emit=line.emit, wall=self._wall)
+
+        def has_room(slot: int) -> bool:
+            return self.gate.has_room(exchange.host, exchange.limits, ways[slot % len(ways)].source)
 
         name = feed.name
         sockets = self._opened[name] = Sockets(
-            feed, connect=connect, emit=self._on_event, wall=self._wall, random=self._split(name)
+            feed,
+            plan,
+            connect=connect,
+            has_room=has_room,
+            emit=self._on_event,
+            wall=self._wall,
+            random=self._split(name),
+            spread=self._split(f"{name}/renewal"),
         )
         self.metrics.watch(feed.stats)
         # a feed that crashes too often is tried again every 300 s, and its siblings notice nothing

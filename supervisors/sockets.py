@@ -11,27 +11,38 @@ from actors.errors import Way
 from actors.events import ChildGaveUp, EventHook, LinkState, Reconnecting, RestartScheduled
 from actors.exchange import Exchange, Subscription, one_route
 from actors.feed import Feed
+from actors.legs import Bundle, Leg
 from actors.line import Part
 from actors.subscriptions import Shards, grouped, topics
 from supervisors.child import ChildSpec, Restart
+from supervisors.renewal import LegPlan
+from supervisors.rotation import Rotation
 from supervisors.supervisor import Supervisor
 
 ONLY = "connector"
 """The child id of a feed's only connector, where it cannot have several."""
 
 
+Source = Feed | Part | Leg
+"""What one connector fills."""
+
+
 class Sockets:
     """An actor that keeps one feed's connectors running.
 
-    A feed whose exchange limits what one socket carries has a :class:`~actors.line.Part` for each; they are dynamic
-    children, so that they start and stop side by side. Any other feed is itself the line of its one connector.
+    A feed whose exchange limits what one socket carries has a :class:`~actors.line.Part` for each, one of which several
+    sockets may carry side by side is a :class:`~actors.legs.Bundle`; their connectors are dynamic children, so that
+    they start and stop side by side. Any other feed is itself the line of its one connector.
 
     Args:
         feed: The feed.
+        plan: How many sockets carry the same, and when they are renewed.
         connect: Makes the connector of a line.
+        has_room: Whether the exchange allows one more socket in the place of that leg, counted from 0.
         emit: The event hook.
         wall: Nanoseconds UTC.
         random: Draws the jitter of delays.
+        spread: Draws when sockets are renewed.
 
     Raises:
         ValueError: the exchange has a URL that is never dialled.
@@ -40,31 +51,39 @@ class Sockets:
     def __init__(
         self,
         feed: Feed,
+        plan: LegPlan,
         *,
-        connect: Callable[[Feed | Part], Connector],
+        connect: Callable[[Source], Connector],
+        has_room: Callable[[int], bool],
         emit: EventHook,
         wall: Callable[[], int],
         random: Random,
+        spread: Random,
     ) -> None:
         self.feed = feed
+        self.has_room = has_room
+        self._plan = plan
         self._connect = connect
         self._emit = emit
         self._wall = wall
         self._shards = Shards(feed.exchange, feed.subscriptions)
+        self._overlaps = plan.overlaps(feed.exchange)
         # without subscriptions it is what is sent on opening that decides, on one socket
-        self._several = _may_be_several(feed.exchange) and bool(self._shards.shards)
-        self._lines: dict[str, Feed | Part] = {}
+        self._several = self._overlaps or (_may_be_several(feed.exchange) and bool(self._shards.shards))
+        self._rotation = Rotation(plan, self, emit=emit, wall=wall, random=spread)
+        self._parts: dict[int, Feed | Part] = {}
+        self._lines: dict[str, Source] = {}
         self._connectors: dict[str, Connector] = {}
         self._running = False
+        static: list[ChildSpec] = []
+        if not self._several:
+            self._parts[1] = feed
+            static.append(self._begin(ONLY, feed))
+        self.supervisor = Supervisor(feed.name, static, dynamic=self._several, emit=emit, random=random)
         if self._several:
-            for number in self._shards.shards:
+            for number in self._shards.shards or (1,):
                 self._open(number)
             feed.part_moved()
-        else:
-            self._lines[ONLY] = feed
-            self._connectors[ONLY] = connect(feed)
-        static = () if self._several else (self._spec(ONLY),)
-        self.supervisor = Supervisor(feed.name, static, dynamic=self._several, emit=emit, random=random)
 
     async def run(self, *, task_status: Context = NO_CONTEXT) -> None:
         """Run the feed's supervisor."""
@@ -73,7 +92,13 @@ class Sockets:
                 self.supervisor.start_soon(self._spec(child))
         self._running = True
         try:
-            await self.supervisor.run(task_status=task_status)
+            if not self._overlaps:
+                await self.supervisor.run(task_status=task_status)
+                return
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._rotation.run)
+                await self.supervisor.run(task_status=task_status)
+                nursery.cancel_scope.cancel("the feed's supervisor has ended")
         finally:
             self._running = False
 
@@ -82,12 +107,10 @@ class Sockets:
     def add(self, subscriptions: Iterable[Subscription]) -> None:
         """Subscribe to these too: on the emptiest sockets that have room, on new ones where there are none."""
         for number in self._shards.add(subscriptions):
-            if self._child(number) in self._lines:
+            if number in self._parts:
                 self._tell(number)
             else:
-                child = self._open(number)
-                if self._running:
-                    self.supervisor.start_soon(self._spec(child))
+                self._open(number)
         self._sum_up()
 
     def remove(self, subscriptions: Iterable[Subscription]) -> None:
@@ -109,7 +132,9 @@ class Sockets:
 
     def forget(self, rejected: Subscription) -> None:
         """The exchange has rejected this, and its connector goes on without it."""
-        self._shards.remove((rejected,))
+        for number in self._shards.remove((rejected,)):
+            if number in self._shards.shards:
+                self._tell(number)
         self._sum_up()
 
     async def reconnect(self, why: str) -> None:
@@ -117,15 +142,37 @@ class Sockets:
         for connector in list(self._connectors.values()):
             await connector.reconnect(why)
 
+    # -- legs, at the rotation's orders
+
+    def open_leg(self, bundle: Bundle, slot: int) -> None:
+        """Start a connector for a further leg of a bundle."""
+        leg = bundle.add(slot)
+        spec = self._begin(_leg_child(leg), leg)
+        if self._running:
+            self.supervisor.start_soon(spec)
+
+    def close_leg(self, leg: Leg) -> None:
+        """Stop a leg's connector, for good."""
+        leg.bundle.discard(leg, self._wall(), trio.current_time())
+        self._end(_leg_child(leg))
+
+    def reopen_leg(self, leg: Leg, why: str) -> None:
+        """Let a leg end its session and begin another."""
+        self._connectors[_leg_child(leg)].reconnect_soon(why)
+
     # -- what has become of them
 
     def decided(self, event: RestartScheduled | ChildGaveUp) -> None:
         """The supervisor of a connector, or that of the whole feed, has decided what follows an end."""
-        lines = [self._lines[event.child]] if event.child in self._lines else list(self._lines.values())
+        everything = event.supervisor != self.feed.name
+        lines = [line for child, line in self._lines.items() if everything or child == event.child]
+        if not lines:
+            return  # a leg that has been told to end
         if isinstance(event, ChildGaveUp):
             for line in lines:
                 line.set_state(LinkState.GAVE_UP)
-            self.feed.fail(f"{self.feed.name} was given up: {event.error}")
+            if everything or not _carried(lines[0]):
+                self.feed.fail(f"{self.feed.name} was given up: {event.error}")
             return
         for line in lines:
             stats = line.stats
@@ -133,6 +180,8 @@ class Sockets:
             stats.next_attempt = self._wall() / 1e9 + event.delay
             stats.last_error = event.error or stats.last_error
             line.set_state(LinkState.QUARANTINED if event.way is Way.QUARANTINE else LinkState.BACKOFF)
+        if not everything and _carried(lines[0]):
+            return
         self._emit(
             Reconnecting(
                 at=event.at,
@@ -146,28 +195,54 @@ class Sockets:
 
     # -- inside
 
-    def _child(self, number: int) -> str:
-        return f"shard-{number}" if self._several else ONLY
+    def _open(self, number: int) -> None:
+        """Begin with a shard."""
+        shard = self._shards.shards.get(number)
+        wanted, url = (shard.subscriptions, shard.url) if shard is not None else (self.feed.subscriptions, "")
+        if self._overlaps:
+            bundle = Bundle(
+                self.feed, number, wanted, self._emit, url, moved=self._rotation.moved, snapshots=self._plan.snapshots
+            )
+            self._add_part(bundle)
+            self._rotation.bundles.append(bundle)
+            for slot in range(self._plan.count):
+                self.open_leg(bundle, slot)
+            return
+        part = Part(self.feed, number, wanted, self._emit, url)
+        self._add_part(part)
+        spec = self._begin(f"shard-{number}", part)
+        if self._running:
+            self.supervisor.start_soon(spec)
 
-    def _open(self, number: int) -> str:
-        shard = self._shards.shards[number]
-        part = Part(self.feed, number, shard.subscriptions, self._emit, shard.url)
-        child = self._child(number)
-        self._connectors[child] = self._connect(part)
-        self._lines[child] = part
+    def _add_part(self, part: Part) -> None:
+        self._parts[part.number] = part
         self.feed.parts.append(part)
-        return child
 
     def _close(self, number: int) -> None:
-        child = self._child(number)
-        self._lines[child].settle(self._wall(), trio.current_time())
-        self.feed.parts = [part for part in self.feed.parts if part.number != number]
+        """Nothing is left of a shard."""
+        part = self._parts.pop(number)
+        part.settle(self._wall(), trio.current_time())
+        self.feed.parts = [other for other in self.feed.parts if other is not part]
+        if isinstance(part, Bundle):
+            self._rotation.bundles.remove(part)
+            for leg in list(part.legs):
+                self.close_leg(leg)
+        else:
+            self._end(f"shard-{number}")
+
+    def _begin(self, child: str, line: Source) -> ChildSpec:
+        """A connector for a line; returns what its supervisor is to run."""
+        self._connectors[child] = self._connect(line)
+        self._lines[child] = line
+        return self._spec(child)
+
+    def _end(self, child: str) -> None:
         del self._lines[child], self._connectors[child]
         if self._running:
             self.supervisor.terminate_soon(child)
 
     def _tell(self, number: int) -> None:
-        self._lines[self._child(number)].subscribe_to(self._shards.shards[number].subscriptions)
+        self._parts[number].subscribe_to(self._shards.shards[number].subscriptions)
 
     def _sum_up(self) -> None:
         if self._several:
@@ -188,3 +263,12 @@ class Sockets:
 def _may_be_several(exchange: Exchange) -> bool:
     limits = exchange.limits
     return bool(limits.subscriptions or limits.argument_bytes or exchange.route is not one_route)
+
+
+def _leg_child(leg: Leg) -> str:
+    return f"shard-{leg.bundle.number}-leg-{leg.number}"
+
+
+def _carried(line: Source) -> bool:
+    """Whether other sockets carry on what this one has lost."""
+    return isinstance(line, Leg) and line.bundle.carried(trio.current_time(), without=line)

@@ -1,6 +1,8 @@
 """The configuration: every mistake at once, in its place, with the nearest name; secrets never inside nor shown."""
 
+from datetime import time
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import attrs
 import pytest
@@ -11,7 +13,9 @@ from actors.errors import Advice, Way
 from actors.events import Event
 from actors.exchange import By, Exchange, Form, Heartbeat, Rate, Subscription
 from actors.exchanges import BINANCE, GENERIC, UPBIT
+from actors.transport import SystemNetwork
 from supervisors import open_feeds
+from supervisors.renewal import RenewAt
 from supervisors.standalone import load_config
 from supervisors.standalone.config import MAX_BYTES, Web
 from supervisors.standalone.config import load_config as load
@@ -402,6 +406,27 @@ def test_bad_proxies(tmp_path: Path, written: str, mistake: str) -> None:
     assert caught.value.lines == (mistake,)
 
 
+def test_legs_and_their_renewal(tmp_path: Path) -> None:
+    """Sockets side by side, with an address each, and a time of day for them all; what cannot be is refused."""
+    file = tmp_path / "feeds.toml"
+    table = '[feed.a]\non = "upbit"\ntrade = ["KRW-BTC"]\n'
+    two = 'legs = 2\nsource = ["127.0.0.2", "127.0.0.3"]\nrenew_at = "06:00/30m Asia/Seoul"\n'
+    file.write_text(table + two, encoding="utf-8")
+    [plan] = load(file).feeds
+    assert plan.legs == 2
+    assert isinstance(plan.network, tuple)
+    assert [way.source for way in plan.network] == ["127.0.0.2", "127.0.0.3"]
+    assert plan.renew_at == RenewAt(time(6), 30, ZoneInfo("Asia/Seoul"))
+    file.write_text(table + 'legs = 9\nsource = [1]\nrenew_at = "6 o\'clock"\n', encoding="utf-8")
+    with pytest.raises(BadInput) as caught:
+        load(file)
+    assert [line.partition(":")[0] for line in caught.value.lines] == [
+        "feed.a.source[0]",
+        "feed.a.legs",
+        "feed.a.renew_at",
+    ]
+
+
 def test_addresses_and_shares(tmp_path: Path) -> None:
     """Feeds of one source share a network, others have their own; a share and a source that cannot be are refused."""
     file = tmp_path / "feeds.toml"
@@ -411,7 +436,7 @@ def test_addresses_and_shares(tmp_path: Path) -> None:
     config = load(file)
     a, b, c = config.feeds
     assert config.ip_budget == 0.5
-    assert a.network is not None
+    assert isinstance(a.network, SystemNetwork)
     assert a.network is b.network
     assert a.network.source == "127.0.0.2"
     assert c.network is None

@@ -217,7 +217,7 @@ def test_the_series_budget() -> None:
     feeds = len(exchanges) * 4
     assert len(series) <= 60 * feeds + 150
     one = [labels for _, labels in series if ("feed", "upbit-0") in labels]
-    assert len(one) == len(LinkState) + 13
+    assert len(one) == len(LinkState) + 14
 
 
 def test_labels_come_from_closed_sets() -> None:

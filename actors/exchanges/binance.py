@@ -50,7 +50,7 @@ _ORDERS = {
 }
 _EVENT_TIME = re.compile(r'"E":(\d+)')
 _COUNTED = frozenset({"trade", "aggTrade"})
-_NOTICE = Frame(Kind.NOTICE, "serverShutdown: the server is about to go down")
+_NOTICE = Frame(Kind.NOTICE, "serverShutdown: the server is about to go down", renew=True)
 
 
 class BinanceSession(Session):

@@ -43,6 +43,11 @@ class Gate:
         turn.stand()
         return turn
 
+    def has_room(self, host: str, limits: Limits, source: str = "") -> bool:
+        """Whether one more socket is allowed at a host, beside those that are open or wait for their turn."""
+        door = self._door((host, source))
+        return len(door.inside) + len(door.line) < self._sockets(limits)
+
     def close(self, host: str, seconds: float, source: str = "") -> None:
         """Let nobody through to ``host`` for so long, because it said so; the longer of several orders holds."""
         door, until = self._door((host, source)), trio.current_time() + seconds

@@ -17,6 +17,7 @@ from actors.notifier import Notifier
 from actors.transport import Network, ProxyNetwork, SystemNetwork
 from actors.transport.proxy import from_environment
 from supervisors.feeds import FeedPlan
+from supervisors.renewal import RenewAt, check_legs
 from supervisors.standalone.alerts import Alerts, Out, read_alerts
 from supervisors.standalone.mistakes import BadInput, nearest
 from supervisors.standalone.secrets import Secrets
@@ -45,7 +46,9 @@ _FOR_ALL: Schema = {
     "overflow": Literal["drop_oldest", "block", "fail"],
     "ca_file": str,
     "proxy": str,
-    "source": str,
+    "source": str | Codes,
+    "legs": int,
+    "renew_at": str,
 }
 _FEED: Schema = {
     "on": str,
@@ -180,7 +183,13 @@ class _Reader:
             self._try(f"{place}ca_file", self._network, found["ca_file"], "")
         if "source" in table:
             found["source"] = table["source"]
-            self._try(f"{place}source", self._network, None, table["source"])
+            for source in table["source"]:
+                self._try(f"{place}source", self._network, None, source)
+        if "legs" in table:
+            found["legs"] = table["legs"]
+            self._try(f"{place}legs", check_legs, table["legs"])
+        if "renew_at" in table:
+            found["renew_at"] = self._try(f"{place}renew_at", RenewAt.parse, table["renew_at"]) or ""
         if "proxy" in table:
             found["proxy"] = self._try(f"{place}proxy", self._proxy, table["proxy"])
         return found
@@ -201,12 +210,17 @@ class _Reader:
         ProxyNetwork(self._network(None, ""), url)
         return url
 
-    def _way(self, ca_file: Path | None, source: str, proxy: str, host: str) -> Network | None:
-        """The network of one feed; None for that of all the others."""
+    def _ways(
+        self, ca_file: Path | None, sources: Sequence[str], proxy: str, host: str
+    ) -> Network | tuple[Network, ...] | None:
+        """The networks of one feed's legs; None for that of all the others."""
         url = from_environment(self._environment, host) if proxy == "env" else proxy
-        if url not in (None, "none"):
-            return ProxyNetwork(self._network(ca_file, source), url)
-        return self._network(ca_file, source) if ca_file or source else None
+        through = url not in (None, "none")
+        direct = [self._network(ca_file, source) for source in sources or ("",)]
+        ways: list[Network] = [ProxyNetwork(way, url) for way in direct] if through and url else [*direct]
+        if len(ways) > 1:
+            return tuple(ways)
+        return ways[0] if through or ca_file or sources else None
 
     def _feed(self, name: str, raw: dict[str, Any], defaults: dict[str, Any]) -> FeedPlan | None:
         before, place = len(self.mistakes), f"feed.{name}."
@@ -223,9 +237,9 @@ class _Reader:
             return None
         arguments = {**defaults, **shared, "exchange": exchange, "subscriptions": subscriptions, "name": name}
         del arguments["set"]
-        usual = {"ca_file": None, "source": "", "proxy": "none"}
+        usual = {"ca_file": None, "source": (), "proxy": "none"}
         way = [arguments.pop(key, otherwise) for key, otherwise in usual.items()]
-        arguments["network"] = self._try(f"{place}proxy", self._way, *way, exchange.host)
+        arguments["network"] = self._try(f"{place}proxy", self._ways, *way, exchange.host)
         return self._try(place[:-1], FeedPlan, **arguments)
 
     def _exchange(self, table: dict[str, Any], fields: dict[str, Any], place: str) -> Exchange | None:

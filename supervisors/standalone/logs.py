@@ -25,13 +25,17 @@ from actors.events import (
     FeedEvent,
     GapReported,
     IntensityExceeded,
+    LegLive,
+    LegLost,
     LinkState,
     Live,
+    NoOverlap,
     Noticed,
     NotKept,
     Overflowed,
     Quiet,
     Reconnecting,
+    Renewed,
     StateChanged,
     SubscriberFailed,
     Unconfirmed,
@@ -160,6 +164,15 @@ class Journal:
         match event:
             case GapReported():
                 self._tell("warning", "gap", event, reason=event.reason.value, gap_seconds=round(event.seconds, 3))
+            case LegLost():
+                about = {"reason": event.reason.value, "detail": event.detail, "left": event.left}
+                self._tell("warning", "leg lost", event, session=event.session, **about)
+            case LegLive():
+                self._tell("info", "leg live", event, session=event.session)
+            case Renewed():
+                self._tell("info", "renewed", event, session=event.session, why=event.why)
+            case NoOverlap():
+                self._tell("warning", "no room for an overlap", event, why=event.why)
             case Overflowed():
                 self._tell("warning", "slow consumer", event, policy=event.policy, waiting=event.depth)
             case Quiet():

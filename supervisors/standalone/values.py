@@ -216,6 +216,10 @@ def _literal(value: Any, kind: Any) -> Any:
     return value
 
 
+def _one_or_more(value: Any, _kind: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else _CONVERTER.structure(value, tuple[str, ...])
+
+
 def _of(kind: type, hook: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """A hook for a ``kind`` only: cattrs itself would iterate over a string."""
     return lambda value, wanted: hook(_checked(value, kind), wanted)
@@ -242,6 +246,7 @@ def _strict() -> Converter:
     hook(lambda kind: get_origin(kind) is Literal, _literal)
     hook(lambda kind: kind is datetime, _moment)
     hook(lambda kind: kind == int | str, lambda value, _kind: value if type(value) is int else _checked(value, str))
+    hook(lambda kind: kind == str | tuple[str, ...], _one_or_more)
     # a heartbeat's payload: only code can give a function
     hook(lambda kind: kind == str | Callable[[int], str], lambda value, _kind: _checked(value, str))
     for applies, written_as, make in (

@@ -1,0 +1,297 @@
+"""Several sockets that carry the same: one stream out of all of them, interrupted only when none carries on."""
+
+from collections.abc import Sequence
+
+import trio
+
+from actors.errors import Reason
+from actors.events import (
+    Connected,
+    Disconnected,
+    Event,
+    EventHook,
+    Failed,
+    LegLive,
+    LegLost,
+    LinkState,
+    Live,
+    Probed,
+    Quiet,
+)
+from actors.exchange import Kind, Subscription
+from actors.feed import Feed
+from actors.items import Batch, Down, Gap, Overflow
+from actors.line import PROGRESS, Line, Part, sum_up
+from actors.merge import SETTLE, WINDOW, Merge
+from actors.merge import Leg as Place
+from actors.sequence import Continuity
+from actors.stats import ConnectorStats
+
+
+class Bundle(Part):
+    """A part that several legs may carry at once; the first arrival of a message wins.
+
+    Args:
+        feed: The whole.
+        number: The shard's.
+        subscriptions: What each leg carries.
+        emit: The event hook.
+        url: Where it is dialled, if not where the exchange says.
+        moved: Where whoever renews the legs waits for news of them.
+        snapshots: Whether the snapshots that an overlapping leg's subscription causes are delivered.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        number: int,
+        subscriptions: tuple[Subscription, ...],
+        emit: EventHook,
+        url: str = "",
+        *,
+        moved: trio.lowlevel.ParkingLot,
+        snapshots: bool = False,
+    ) -> None:
+        super().__init__(feed, number, subscriptions, emit, url)
+        self.legs: list[Leg] = []
+        self.merge: Merge | None = None
+        """Only while there may be two sessions: telling messages apart costs more than passing them on."""
+        self.merging_since = 0.0
+        self.moved = moved
+        life = self.exchange.max_lifetime
+        self.settling = min(SETTLE, life / 20) if life else SETTLE
+        """Seconds that a leg is watched beside another before it may carry on alone."""
+        self._snapshots = snapshots
+        self._number = 0
+        self._gone = ConnectorStats(self.stats.origin)
+        self._continuity = Continuity() if self.exchange.check_sequence else None
+
+    def add(self, slot: int) -> "Leg":
+        """A further leg, in the place of one of those wanted at a time, counted from 0."""
+        self._number += 1
+        leg = Leg(self, self._number, slot)
+        self.legs.append(leg)
+        return leg
+
+    def discard(self, leg: "Leg", wall: int, now: float) -> None:
+        """A leg is told to end: it counts no longer, and what it may still bring is known already."""
+        leg.over(wall, now)
+        leg.retired = True
+        self.legs.remove(leg)
+        self._gone.incarnation += leg.stats.incarnation
+        self._gone.reconnect_count += leg.stats.reconnect_count
+        self.leg_moved()
+
+    def begin_merging(self, now: float) -> None:
+        """Remember what is delivered from now on, so that a further leg's repeats are known."""
+        if self.merge is None:
+            self.merge = Merge(snapshots=self._snapshots, settle=self.settling)
+            self.merging_since = now
+            for leg in self.legs:
+                leg.join(now)
+
+    def end_merging(self) -> None:
+        """There is one leg again, and what it brings is all there is."""
+        self.merge = None
+        for leg in self.legs:
+            leg.place = None
+
+    def carried(self, now: float, *, without: "Leg | None" = None) -> bool:
+        """Whether a leg is live that has had the time to bring whatever the others had on their way."""
+        return any(leg.follows(now) for leg in self.legs if leg is not without)
+
+    def subscribe_to(self, subscriptions: tuple[Subscription, ...]) -> None:
+        """From now on these are wanted."""
+        super().subscribe_to(subscriptions)
+        for leg in self.legs:
+            leg.subscribe_to(subscriptions)
+
+    def leg_moved(self) -> None:
+        """A leg has changed its state, or has come or gone: the bundle's follows the most advanced."""
+        stats, previous = self.stats, self.stats.state
+        some = [leg.stats for leg in self.legs]
+        states = [each.state for each in some if each.state is not LinkState.STOPPED]
+        sum_up(stats, some, max(states, key=PROGRESS.index, default=LinkState.STOPPED))
+        stats.incarnation = self._gone.incarnation + sum(each.incarnation for each in some)
+        stats.reconnect_count = self._gone.reconnect_count + sum(each.reconnect_count for each in some)
+        begun = [each.connection_start_time for each in some]
+        stats.connection_start_time = min(filter(None, begun), default=None)
+        self.moved.unpark_all()
+        if stats.state is not previous:
+            self._moved(previous)
+
+    def deliver(self, frames: Sequence[str | bytes], *, wall: int, now: float, session: int) -> None:
+        """Pass on what is new of what a leg has brought."""
+        if self._continuity is not None:
+            if self._interruption is not None:
+                self._continuity = Continuity()
+            for loss in self._continuity.take(map(self.exchange.mark, frames)):
+                self.lost(loss, wall, now)
+        self.push(frames, wall=wall, now=now, session=session)
+
+    def too_late(self, count: int, wall: int, now: float) -> None:
+        """So many messages came after later ones of their code, and nobody had brought them before: they are lost."""
+        seconds = min(WINDOW, now - self.merging_since)
+        since = wall - round(seconds * 1e9)
+        gap = Gap(Reason.SEQ_GAP, since, wall, seconds, certain=True, lost=count, started=now - seconds)
+        self.put(gap)
+        self.report(gap, now)
+
+
+class Leg(Line):
+    """One socket of a bundle, with a state of its own.
+
+    What concerns it alone is told as :class:`~actors.events.LegLive` and :class:`~actors.events.LegLost`.
+    """
+
+    checks_sequence = False
+
+    def __init__(self, bundle: Bundle, number: int, slot: int) -> None:
+        super().__init__(
+            f"{bundle.name}/leg-{number}",
+            bundle.exchange,
+            bundle.subscriptions,
+            stats=ConnectorStats(bundle.stats.origin),
+            emit=self._tell,
+        )
+        self.bundle = bundle
+        self.number = number
+        self.slot = slot
+        self.place: Place | None = None
+        """Its place in the merge, while it has a session and there is one."""
+        self.born: float | None = None
+        """When its session began, on trio's clock; None while it has none."""
+        self.due: float | None = None
+        """When it is to be renewed, once that has been worked out for this session."""
+        self.leaving = ""
+        """Why it is to be replaced; empty while it is not."""
+        self.delivers = False
+        """Whether its session has brought data."""
+        self.retired = False
+        """Whether it is only closing any more."""
+
+    @property
+    def overflow(self) -> Overflow:
+        """The feed's."""
+        return self.bundle.overflow
+
+    @property
+    def full(self) -> bool:
+        """Whether the feed's buffer is at its bound."""
+        return self.bundle.full
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole feed is live."""
+        return self.bundle.complete
+
+    async def room(self) -> None:
+        """Wait until the feed's buffer is below its bound."""
+        await self.bundle.room()
+
+    def follows(self, now: float) -> bool:
+        """Whether it is live, and nothing is on its way any more that only another leg would bring."""
+        merge = self.bundle.merge
+        settled = merge is None or (self.place is not None and merge.follows(self.place, now))
+        return settled and self.stats.state is LinkState.LIVE
+
+    def replace(self, why: str) -> bool:
+        """Ask for a fresh leg beside this one, which leaves once the other delivers."""
+        self.leaving = self.leaving or why
+        self.bundle.moved.unpark_all()
+        return True
+
+    def dialling(self, wall: int, now: float) -> None:
+        """A connector begins."""
+        self.bundle.dialling(wall, now)
+
+    def silence(self, now: float) -> float:
+        """Seconds since any leg's last message."""
+        return self.bundle.silence(now)
+
+    def new_session(self) -> int:
+        """The number of the session that has just begun."""
+        self.born, self.due, self.delivers = trio.current_time(), None, False
+        self.join(self.born)
+        self.stats.sessions = self.bundle.new_session()
+        return self.stats.sessions
+
+    def join(self, now: float) -> None:
+        """Take a place in the bundle's merge, if there is one and a session to bring something."""
+        if self.bundle.merge is not None and self.born is not None:
+            self.place = self.bundle.merge.join(now)
+
+    def push(self, frames: Sequence[str | bytes], *, wall: int, now: float, session: int) -> None:
+        """Take data frames that have just been received; raises GiveUp under the policy ``fail``."""
+        if self.retired:
+            return
+        bundle, stats = self.bundle, self.stats
+        stats.messages += len(frames)
+        stats.last_message_time = wall / 1e9
+        if not self.delivers:
+            self.delivers = True
+            bundle.moved.unpark_all()
+        if self.place is not None and bundle.merge is not None:
+            late = bundle.merge.late
+            frames = bundle.merge.take(self.place, frames, [self.exchange.mark(frame) for frame in frames], now)
+            if bundle.merge.late > late:
+                bundle.too_late(bundle.merge.late - late, wall, now)
+        if frames:
+            bundle.deliver(frames, wall=wall, now=now, session=session)
+
+    def push_control(self, frame: str | bytes, kind: Kind, *, wall: int, now: float, session: int) -> None:
+        """Take a frame that is no data."""
+        if not self.retired:
+            self.bundle.push_control(frame, kind, wall=wall, now=now, session=session)
+
+    def interrupted(self, reason: Reason) -> None:
+        """A connector's verdict: an interruption, unless another leg carries on."""
+        if not self.bundle.carried(trio.current_time(), without=self):
+            self.bundle.interrupted(reason)
+
+    def put(self, item: Batch | Down | Gap) -> None:
+        """Put an item at the end of the feed's buffer."""
+        self.bundle.put(item)
+
+    def report(self, gap: Gap, now: float) -> None:
+        """Count a gap and tell of it."""
+        self.bundle.report(gap, now)
+
+    def over(self, wall: int, now: float) -> None:
+        """The session brings nothing more: what others have waiting behind it may go."""
+        self.born = None
+        place, self.place, merge = self.place, None, self.bundle.merge
+        if place is not None and merge is not None:
+            frames = merge.leave(place, now)
+            if frames:
+                self.bundle.deliver(frames, wall=wall, now=now, session=self.bundle.stats.sessions)
+
+    def _moved(self, previous: LinkState) -> None:
+        del previous
+        self.bundle.leg_moved()
+
+    def _tell(self, event: Event) -> None:
+        """Pass on what a connector tells: what concerns this leg alone is told as such, or not at all."""
+        emit = self.bundle.emit
+        others = [leg for leg in self.bundle.legs if leg is not self and leg.stats.state is LinkState.LIVE]
+        if not others:
+            emit(event)
+            return
+        match event:
+            case Live():
+                emit(LegLive(at=event.at, origin=event.origin, session=event.session))
+            case Failed() if not self.leaving:
+                emit(
+                    LegLost(
+                        at=event.at,
+                        origin=event.origin,
+                        session=event.session,
+                        reason=event.reason,
+                        detail=event.detail,
+                        left=len(others),
+                    )
+                )
+            case Connected() | Failed() | Disconnected() | Quiet() | Probed():
+                pass
+            case _:
+                emit(event)

@@ -1,0 +1,135 @@
+"""Make-before-break: a fresh leg is open, subscribed and delivering before the one that it replaces is closed."""
+
+import math
+from collections.abc import Callable
+from random import Random
+from typing import Protocol
+
+import trio
+
+from actors.events import EventHook, NoOverlap, Renewed
+from actors.legs import Bundle, Leg
+from supervisors.renewal import LegPlan
+
+END_OF_LIFE = "its time has come"
+"""Why a leg is replaced that nobody asked to."""
+
+
+class Hands(Protocol):
+    """Who opens and closes sockets."""
+
+    def open_leg(self, bundle: Bundle, slot: int) -> None:
+        """Start a connector for a further leg."""
+        ...
+
+    def close_leg(self, leg: Leg) -> None:
+        """Stop a leg's connector, for good."""
+        ...
+
+    def reopen_leg(self, leg: Leg, why: str) -> None:
+        """Let a leg end its session and begin another."""
+        ...
+
+    def has_room(self, slot: int, /) -> bool:
+        """Whether the exchange allows one more socket now."""
+        ...
+
+
+class Rotation:
+    """Keeps each bundle of a feed at its legs, and replaces those that are to leave.
+
+    What is to be done follows from how the legs stand alone (:meth:`step`), so nothing is forgotten when one of them
+    fails halfway.
+
+    Args:
+        plan: How many, and until when.
+        hands: Who opens and closes sockets.
+        emit: The event hook.
+        wall: Nanoseconds UTC.
+        random: Spreads the renewals.
+    """
+
+    def __init__(
+        self, plan: LegPlan, hands: Hands, *, emit: EventHook, wall: Callable[[], int], random: Random
+    ) -> None:
+        self.bundles: list[Bundle] = []
+        self.moved = trio.lowlevel.ParkingLot()
+        """Where it waits for news of the legs."""
+        self._plan = plan
+        self._hands = hands
+        self._emit = emit
+        self._wall = wall
+        self._random = random
+        self._warned = False
+
+    async def run(self) -> None:
+        """Act whenever something has moved or is due, until cancelled."""
+        while True:
+            now = trio.current_time()
+            wake = min([self.step(bundle, now) for bundle in self.bundles], default=math.inf)
+            with trio.move_on_at(wake):
+                await self.moved.park()
+
+    def step(self, bundle: Bundle, now: float) -> float:
+        """Do what is due for one bundle; returns when to look again, if nothing moves before."""
+        wake = self._look_for_old(bundle, now)
+        for slot in range(self._plan.count):
+            wake = min(wake, self._fill(bundle, slot, now))
+        if len(bundle.legs) > 1:
+            bundle.begin_merging(now)
+        elif all(not leg.leaving for leg in bundle.legs):
+            bundle.end_merging()
+        return wake
+
+    def _look_for_old(self, bundle: Bundle, now: float) -> float:
+        """Whose time has come is to leave, one at a time: the others are to carry on meanwhile."""
+        wake = math.inf
+        for leg in bundle.legs:
+            if leg.born is None or leg.leaving:
+                continue
+            if leg.due is None:
+                leg.due = self._plan.due(bundle.exchange, leg.born, self._wall(), self._random)
+            if now < leg.due:
+                wake = min(wake, leg.due)
+            elif not any(other.leaving for other in bundle.legs):
+                leg.leaving = END_OF_LIFE
+        return wake
+
+    def _fill(self, bundle: Bundle, slot: int, now: float) -> float:
+        """See to one of the legs that are wanted: its successor is opened, or has come so far that it may leave."""
+        here = [leg for leg in bundle.legs if leg.slot == slot]
+        leaving, staying = [leg for leg in here if leg.leaving], [leg for leg in here if not leg.leaving]
+        if leaving and not staying:
+            return self._succeed(bundle, leaving[-1], now)
+        for leg in leaving:
+            heir = staying[0]
+            ready = heir.follows(now) and heir.delivers
+            if ready:
+                bundle.feed.stats.renewals += 1
+                self._emit(Renewed(at=now, origin=leg.stats.origin, session=heir.stats.sessions, why=leg.leaving))
+            if ready or leg.born is None:
+                self._hands.close_leg(leg)
+            elif heir.place is not None and (settled := heir.place.joined + bundle.settling) > now:
+                return settled
+        return math.inf
+
+    def _succeed(self, bundle: Bundle, leg: Leg, now: float) -> float:
+        """Open the successor of a leg that is to leave; returns from when on that can be, or infinity."""
+        if leg.born is None:
+            leg.leaving = ""  # its next session is a fresh one anyway
+        elif not self._hands.has_room(leg.slot):
+            self._reopen(leg, now)
+        else:
+            bundle.begin_merging(now)
+            # what its successor repeats has to be known from before it is there
+            if now < (known := bundle.merging_since + bundle.settling):
+                return known
+            self._hands.open_leg(bundle, leg.slot)
+        return math.inf
+
+    def _reopen(self, leg: Leg, now: float) -> None:
+        why, leg.leaving, leg.due = leg.leaving, "", math.inf
+        if not self._warned:
+            self._warned = True
+            self._emit(NoOverlap(at=now, origin=leg.stats.origin, why=why))
+        self._hands.reopen_leg(leg, why)

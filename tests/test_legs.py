@@ -1,0 +1,295 @@
+"""Several sockets for one feed: renewal before the end of a life, and legs that carry on for one another."""
+
+import random
+from collections import Counter
+from datetime import datetime
+from itertools import accumulate
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import attrs
+import trio
+import trio.testing
+
+from actors.chaos import SIMULATED, BinanceVenue, MemoryNetwork, SimulatedExchange, SimulatedVenue, What
+from actors.chaos.board import Venue
+from actors.chaos.ledger import Role
+from actors.chaos.venues.simulated import SimulatedSession
+from actors.errors import Reason
+from actors.events import (
+    Connected,
+    Failed,
+    GapReported,
+    LegLive,
+    LegLost,
+    LinkState,
+    Live,
+    NoOverlap,
+    Renewed,
+    StateChanged,
+)
+from actors.exchange import Exchange, Limits, Rate, Subscription
+from actors.exchanges import BINANCE
+from actors.items import Down, Message
+from actors.legs import Bundle
+from actors.transport.network import Address
+from tests.scenes import EPOCH, Seen, scene, wall, watch
+
+LIFE = 600.0
+SHORT = attrs.evolve(SIMULATED, max_lifetime=LIFE)
+
+
+def simulated(venue: Venue | None = None, *, rate: float = 1.0, seed: int = 7) -> SimulatedExchange:
+    return SimulatedExchange(
+        venue or SimulatedVenue(), rate=rate, port=None, wall=wall, random=random.Random(seed), keep=2_000_000
+    )
+
+
+def compare(exchange: Exchange, sim: SimulatedExchange, seen: Seen, until: float) -> tuple[list[int], list[Any]]:
+    """When what was said before ``until`` and never delivered was said, and what was delivered more often than said."""
+    assert sim.ledger.forgotten == 0
+    said: dict[tuple[str, str, int], tuple[Any, float, int]] = {}
+    for entry in sim.ledger:
+        if entry.role is Role.DATA and entry.number and entry.what in (What.SENT, What.LOST):
+            mark = exchange.mark(entry.data)
+            assert mark is not None
+            known = (mark.key, mark.identity)
+            said.setdefault((entry.channel, entry.code, entry.number), (known, entry.at, entry.wall))
+    marks = [mark for message in seen.messages if (mark := exchange.mark(message.data)) is not None]
+    got = Counter((mark.key, mark.identity) for mark in marks)
+    lost: list[int] = []
+    left = Counter(got)
+    for known, at, when in said.values():
+        if left[known]:
+            left[known] -= 1
+        elif at < until:
+            lost.append(when)
+    truth = Counter(known for known, _, _ in said.values())
+    fresh = Counter((mark.key, mark.identity) for mark in marks if not mark.snapshot)
+    return lost, [known for known in fresh if fresh[known] > truth[known]]
+
+
+def in_order(exchange: Exchange, messages: list[Message]) -> bool:
+    """Whether no message of a code came after a later one."""
+    tops: dict[Any, int] = {}
+    for message in messages:
+        mark = exchange.mark(message.data)
+        if mark is None or mark.order is None:
+            continue
+        if mark.order < tops.get(mark.key, 0):
+            return False
+        tops[mark.key] = mark.order
+    return True
+
+
+def uncovered(lost: list[int], seen: Seen) -> list[int]:
+    """The losses that lie in no gap."""
+    return [at for at in lost if not any(gap.since <= at <= gap.until for gap in seen.gaps)]
+
+
+async def test_a_session_is_renewed_before_its_life_ends(autojump_clock: trio.testing.MockClock) -> None:
+    """Six lives of ten minutes: nothing is lost, repeated or interrupted, and two sockets never last long."""
+    sim = simulated()
+    async with scene({SIMULATED.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(SHORT, trade=["BTC-USD", "ETH-USD"])
+        await watch(feeds, feed, seen, 6 * LIFE)
+        assert feed.stats.state is LinkState.LIVE
+        assert 6 <= feed.stats.sessions <= 8
+        assert feed.stats.reconnect_count == 0
+        end = trio.current_time()
+    lost, repeated = compare(SHORT, sim, seen, end - 1)
+    assert (lost, repeated) == ([], [])
+    assert in_order(SHORT, seen.messages)
+    assert seen.of(Down) == seen.gaps == []
+    assert len(seen.of(Renewed)) == feed.stats.sessions - 1
+    assert len(seen.of(Connected)) == len(seen.of(Live)) == 1
+    assert seen.of(Failed) == []
+    lives = {entry.connection: entry.at for entry in sim.ledger if entry.what is What.OPENED}
+    ends = {entry.connection: entry.at for entry in sim.ledger if entry.what is What.CLOSED}
+    assert all(ends[number] - lives[number] <= LIFE for number in ends)
+    overlaps = [ends[number] - lives[number + 1] for number in ends if number + 1 in lives]
+    assert all(0 < overlap < 30 for overlap in overlaps)
+
+
+async def test_the_loss_of_one_leg_loses_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    """Each leg of two is cut in turn: no gap, no Down, one event that tells it and one when it is back."""
+    sim = simulated()
+    async with scene({SIMULATED.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(SIMULATED, trade=["BTC-USD", "ETH-USD"], legs=2)
+        cuts = [(60.0 * n, lambda: sim.cut(sim.connections[0].number)) for n in range(1, 10)]
+        await watch(feeds, feed, seen, 600, *cuts)
+        end = trio.current_time()
+    lost, repeated = compare(SIMULATED, sim, seen, end - 1)
+    assert (lost, repeated) == ([], [])
+    assert in_order(SIMULATED, seen.messages)
+    assert seen.of(Down) == seen.gaps == seen.of(Failed) == []
+    assert len(seen.of(LegLost)) == 9
+    assert all(event.left == 1 and event.reason is Reason.EOF for event in seen.of(LegLost))
+    assert len(seen.of(LegLive)) == 10
+    assert len(seen.of(Live)) == 1
+
+
+async def test_all_legs_lost_is_an_interruption(autojump_clock: trio.testing.MockClock) -> None:
+    """Both legs cut at once: one Down, one Gap with all that was lost in it, and Live again."""
+    sim = simulated(rate=5)
+    async with scene({SIMULATED.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(SIMULATED, trade=["BTC-USD"], legs=2)
+        await watch(feeds, feed, seen, 60, (30, sim.cut))
+        assert feed.stats.state is LinkState.LIVE
+        end = trio.current_time()
+    lost, repeated = compare(SIMULATED, sim, seen, end - 1)
+    assert lost
+    assert uncovered(lost, seen) == []
+    assert repeated == []
+    assert len(seen.of(Down)) == len(seen.gaps) == len(seen.of(GapReported)) == 1
+    assert len(seen.of(Live)) == 2
+    assert [event.state for event in seen.of(StateChanged)].count(LinkState.DOWN) == 1
+
+
+async def test_a_leg_that_has_not_settled_cannot_carry_on_alone(autojump_clock: trio.testing.MockClock) -> None:
+    """The old socket is cut a second after the new one came: what was on its way to it only lies in a gap."""
+    sim = simulated(rate=5)
+    async with scene({SIMULATED.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(attrs.evolve(SIMULATED, max_lifetime=86_400), trade=["BTC-USD"])
+        await watch(feeds, feed, seen, 20)
+        [bundle] = feed.parts
+        assert isinstance(bundle, Bundle)
+        bundle.legs[0].replace("a test")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(seen.consume, feed)
+            with trio.fail_after(30):
+                while len(sim.connections) < 2:
+                    await bundle.moved.park()
+            await trio.sleep(1)
+            sim.cut(sim.connections[0].number)
+            await trio.sleep(30)
+            nursery.cancel_scope.cancel()
+        end = trio.current_time()
+    lost, repeated = compare(SIMULATED, sim, seen, end - 1)
+    assert uncovered(lost, seen) == []
+    assert repeated == []
+    assert len(seen.of(Down)) == len(seen.gaps) == 1
+    assert feed.stats.sessions == 2
+
+
+async def test_a_servers_notice_brings_a_fresh_session(autojump_clock: trio.testing.MockClock) -> None:
+    """Binance's serverShutdown: the next leg delivers before the old one is closed, and nothing is lost."""
+    sim = simulated(BinanceVenue())
+    async with scene({BINANCE.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(BINANCE, trade=["BTC/USDT", "ETH/USDT"], book="BTC/USDT")
+        notice = '{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}'
+        await watch(feeds, feed, seen, 60, (20, lambda: sim.say(notice)), (40, sim.cut))
+        end = trio.current_time()
+        assert feed.stats.sessions == 3
+        assert feed.stats.renewals == 1
+    lost, repeated = compare(BINANCE, sim, seen, end - 1)
+    assert uncovered(lost, seen) == []
+    assert repeated == []
+    [renewed] = seen.of(Renewed)
+    assert renewed.why.startswith("serverShutdown")
+    [gap] = seen.gaps
+    assert gap.since > EPOCH + 38 * 10**9
+
+
+async def test_no_room_for_an_overlap(autojump_clock: trio.testing.MockClock) -> None:
+    """Where one socket is all there may be, the old one is closed first: a gap each time, and one warning."""
+    sim = simulated()
+    alone = attrs.evolve(SHORT, limits=Limits(gate=Rate(5, 5), sockets=1))
+    async with scene({SIMULATED.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(alone, trade=["BTC-USD"])
+        await watch(feeds, feed, seen, 3 * LIFE)
+        end = trio.current_time()
+        assert feed.stats.sessions >= 4
+    lost, repeated = compare(alone, sim, seen, end - 1)
+    assert uncovered(lost, seen) == []
+    assert repeated == []
+    assert len(seen.of(NoOverlap)) == 1
+    assert len(seen.gaps) == feed.stats.sessions - 1
+    assert {gap.reason for gap in seen.gaps} == {Reason.REQUESTED}
+    assert most_at_once(sim) == 1
+
+
+def most_at_once(sim: SimulatedExchange) -> int:
+    """The most connections that were open at one time."""
+    steps = {What.OPENED: 1, What.CLOSED: -1}
+    return max(accumulate(steps[entry.what] for entry in sim.ledger if entry.what in steps))
+
+
+async def test_at_a_time_of_day(autojump_clock: trio.testing.MockClock) -> None:
+    """Two legs of an exchange without a limit of life, each renewed once a day, one at a time, in the half hour."""
+    sim = simulated(rate=0.01)
+    calm = attrs.evolve(SIMULATED, ping_interval=600, link_timeout=1200, message_timeout=1200)
+    async with scene({SIMULATED.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(calm, trade=["BTC-USD"], legs=2, renew_at="06:00/30m Asia/Seoul")
+        await watch(feeds, feed, seen, 2 * 86_400)
+        end = trio.current_time()
+    lost, repeated = compare(SIMULATED, sim, seen, end - 1)
+    assert (lost, repeated) == ([], [])
+    assert seen.of(Down) == seen.gaps == []
+    assert feed.stats.renewals == 4
+    assert most_at_once(sim) == 3
+    for event in seen.of(Renewed):
+        when = datetime.fromtimestamp(EPOCH / 1e9 + event.at, ZoneInfo("Asia/Seoul"))
+        assert (when.hour, when.minute // 32) == (6, 0)
+
+
+async def test_each_leg_from_an_address_of_its_own(autojump_clock: trio.testing.MockClock) -> None:
+    """The networks are taken in turn, also by the successor of a leg."""
+    sim = simulated()
+    short = attrs.evolve(SHORT, max_lifetime=100.0)
+    async with scene({SIMULATED.host: sim}) as (feeds, _, seen):
+        ways = [Counting({SIMULATED.host: sim}), Counting({SIMULATED.host: sim})]
+        feed = feeds.open(short, trade=["BTC-USD"], legs=2, network=ways)
+        await watch(feeds, feed, seen, 1000)
+        assert feed.stats.renewals >= 20
+    assert min(way.dialled for way in ways) >= 10
+    assert sum(way.dialled for way in ways) == feed.stats.sessions
+
+
+class Counting(MemoryNetwork):
+    """Counts what is dialled."""
+
+    dialled = 0
+
+    async def connect(self, address: Address) -> trio.abc.Stream:
+        """One more."""
+        self.dialled += 1
+        return await super().connect(address)
+
+
+class Rigid(SimulatedSession):
+    """A session whose subscriptions cannot be changed."""
+
+    def change(self, subscriptions: tuple[Subscription, ...]) -> None:
+        """Not on this connection."""
+
+
+async def test_a_change_that_takes_a_fresh_session_overlaps(autojump_clock: trio.testing.MockClock) -> None:
+    """Where the open session cannot be changed, a fresh one takes over first; the old codes miss nothing."""
+    sim = simulated(rate=5)
+    rigid = attrs.evolve(SIMULATED, make_session=Rigid, max_lifetime=86_400)
+    async with scene({SIMULATED.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(rigid, trade=["BTC-USD"])
+        await watch(feeds, feed, seen, 60, (20, lambda: feeds.add(feed.name, trade=["ETH-USD"])))
+        assert feed.stats.renewals == 1
+        assert feed.stats.sessions == 2
+    assert {message.code for message in seen.messages} == {"BTC-USD", "ETH-USD"}
+    numbers = [mark.order for m in seen.messages if (mark := rigid.mark(m.data)) and mark.key[1] == "BTC-USD"]
+    assert numbers == [*range(numbers[0] or 0, (numbers[-1] or 0) + 1)]
+    assert seen.of(Down) == seen.gaps == []
+
+
+async def test_a_mute_successor_replaces_nothing(autojump_clock: trio.testing.MockClock) -> None:
+    """A fresh session that is confirmed and brings no data is never trusted: the old one goes on until it is cut."""
+    sim = simulated()
+    async with scene({SIMULATED.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(SHORT, trade=["BTC-USD"])
+        sim.open_silent(pongs=True)
+        sim.resume()
+        await watch(feeds, feed, seen, LIFE * 1.2, (LIFE / 3, lambda: sim.open_silent(pongs=True)))
+        assert seen.of(Renewed) == []
+        assert len(seen.of(LegLost)) >= 1
+        end = trio.current_time()
+    lost, repeated = compare(SHORT, sim, seen, end - 1)
+    assert lost == []
+    assert repeated == []
