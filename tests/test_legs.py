@@ -1,10 +1,8 @@
 """Several sockets for one feed: renewal before the end of a life, and legs that carry on for one another."""
 
 import random
-from collections import Counter
 from datetime import datetime
 from itertools import accumulate
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import attrs
@@ -13,7 +11,6 @@ import trio.testing
 
 from actors.chaos import SIMULATED, BinanceVenue, MemoryNetwork, SimulatedExchange, SimulatedVenue, What
 from actors.chaos.board import Venue
-from actors.chaos.ledger import Role
 from actors.chaos.venues.simulated import SimulatedSession
 from actors.errors import Reason
 from actors.events import (
@@ -28,12 +25,13 @@ from actors.events import (
     Renewed,
     StateChanged,
 )
-from actors.exchange import Exchange, Limits, Rate, Subscription
+from actors.exchange import Limits, Rate, Subscription
 from actors.exchanges import BINANCE
-from actors.items import Down, Message
+from actors.items import Down
 from actors.legs import Bundle
 from actors.transport.network import Address
-from tests.scenes import EPOCH, Seen, scene, wall, watch
+from tests.oracle import compare, in_order, uncovered
+from tests.scenes import EPOCH, scene, wall, watch
 
 LIFE = 600.0
 SHORT = attrs.evolve(SIMULATED, max_lifetime=LIFE)
@@ -43,48 +41,6 @@ def simulated(venue: Venue | None = None, *, rate: float = 1.0, seed: int = 7) -
     return SimulatedExchange(
         venue or SimulatedVenue(), rate=rate, port=None, wall=wall, random=random.Random(seed), keep=2_000_000
     )
-
-
-def compare(exchange: Exchange, sim: SimulatedExchange, seen: Seen, until: float) -> tuple[list[int], list[Any]]:
-    """When what was said before ``until`` and never delivered was said, and what was delivered more often than said."""
-    assert sim.ledger.forgotten == 0
-    said: dict[tuple[str, str, int], tuple[Any, float, int]] = {}
-    for entry in sim.ledger:
-        if entry.role is Role.DATA and entry.number and entry.what in (What.SENT, What.LOST):
-            mark = exchange.mark(entry.data)
-            assert mark is not None
-            known = (mark.key, mark.identity)
-            said.setdefault((entry.channel, entry.code, entry.number), (known, entry.at, entry.wall))
-    marks = [mark for message in seen.messages if (mark := exchange.mark(message.data)) is not None]
-    got = Counter((mark.key, mark.identity) for mark in marks)
-    lost: list[int] = []
-    left = Counter(got)
-    for known, at, when in said.values():
-        if left[known]:
-            left[known] -= 1
-        elif at < until:
-            lost.append(when)
-    truth = Counter(known for known, _, _ in said.values())
-    fresh = Counter((mark.key, mark.identity) for mark in marks if not mark.snapshot)
-    return lost, [known for known in fresh if fresh[known] > truth[known]]
-
-
-def in_order(exchange: Exchange, messages: list[Message]) -> bool:
-    """Whether no message of a code came after a later one."""
-    tops: dict[Any, int] = {}
-    for message in messages:
-        mark = exchange.mark(message.data)
-        if mark is None or mark.order is None:
-            continue
-        if mark.order < tops.get(mark.key, 0):
-            return False
-        tops[mark.key] = mark.order
-    return True
-
-
-def uncovered(lost: list[int], seen: Seen) -> list[int]:
-    """The losses that lie in no gap."""
-    return [at for at in lost if not any(gap.since <= at <= gap.until for gap in seen.gaps)]
 
 
 async def test_a_session_is_renewed_before_its_life_ends(autojump_clock: trio.testing.MockClock) -> None:
