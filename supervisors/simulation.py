@@ -37,6 +37,7 @@ from actors.chaos.history import (
     listening,
 )
 from actors.chaos.invariants import RECOVERY, Scene, checkers
+from actors.chaos.memory import MemoryNetwork
 from actors.chaos.network import VirtualNetwork
 from actors.chaos.plans import Plan, Step, host
 from actors.errors import after
@@ -55,8 +56,8 @@ CANARY = "canary-4f1c9a"
 """Stands in every URL as a secret would; nothing that is told may hold it."""
 LOOK_EVERY = 10.0
 """Seconds between two looks at how every feed stands."""
-CALM = 20.0
-"""Seconds for which every feed must have been live until the heal phase may end."""
+CALM = 50.0
+"""Seconds for which every feed must have been live until the heal phase may end: by then those that flap are told."""
 BUFFER = 50
 """Messages that a feed keeps for its consumer."""
 
@@ -192,7 +193,13 @@ class Simulation:
                 await nursery.start(server.run)
             route = Route(self._alerts, Style(self.plan.style))
             config = _Config(route, self._draws("alerts"), self._wall)
-            manager = open_feeds(config, wall=self._wall, random=self._draws("feeds"), on_event=self._on_event)
+            manager = open_feeds(
+                config,
+                network=MemoryNetwork({}),  # whatever has no way of its own reaches nothing
+                wall=self._wall,
+                random=self._draws("feeds"),
+                on_event=self._on_event,
+            )
             async with manager as feeds:
                 await self._live_through(feeds)
                 self.digests = {name: self.history.digest(name) for name in self._pairs}

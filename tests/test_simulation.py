@@ -5,10 +5,12 @@ import os
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import attrs
 import pytest
+import trio
 
 from actors.chaos import determinism
 from actors.chaos.history import History
@@ -22,6 +24,7 @@ from supervisors.twins import compare, shrink
 ROOT = Path(__file__).parent.parent
 SEEDS = range(200)
 CHUNK = 10
+EXCHANGE = "exchange:exchange-1.test"
 CODE = """
 from actors.chaos.plans import draw_plan
 from actors.errors import Reason
@@ -164,3 +167,47 @@ def test_a_plan_that_was_saved_still_replays() -> None:
     outcome = simulate(Plan.from_json(saved))
     assert not outcome.violations
     assert outcome.states["http_429"] >= 1
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan(
+            seed=1,
+            seconds=240.0,
+            feeds=1,
+            steps=(Step(1.0, EXCHANGE, "open_silent", {"pongs": True}), Step(160.0, "feed:feed-1", "reconnect")),
+        ),
+        Plan(
+            seed=0,
+            seconds=240.0,
+            feeds=1,
+            style="incidents",
+            steps=(
+                Step(1.0, EXCHANGE, "silence", {"pongs": True}),
+                Step(61.0, EXCHANGE, "close_at_once", {"code": 1000}),
+                Step(61.0, EXCHANGE, "silence", {"pongs": True}),
+            ),
+        ),
+    ],
+    ids=["healed before it was confirmed", "well again at its fourth change"],
+)
+def test_a_plan_that_once_failed(plan: Plan) -> None:
+    """What chance has found: the judges asked for more than is promised."""
+    assert not simulate(plan).violations
+
+
+def test_the_clock_jumps_to_each_deadline() -> None:
+    """Exactly, at once, and never while a task can run."""
+
+    async def main() -> list[float]:
+        seen: list[float] = []
+        for deadline in (0.1, 0.3, 86_400.7):
+            await trio.lowlevel.checkpoint()
+            seen.append(trio.current_time())
+            await trio.sleep_until(deadline)
+        return [*seen, trio.current_time()]
+
+    began = time.monotonic()
+    assert determinism.run(1, main) == [0.0, 0.1, 0.3, 86_400.7]
+    assert time.monotonic() - began < 5

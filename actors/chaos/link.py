@@ -7,7 +7,6 @@ writes and keeps the timers. All that a venue calls is synchronous.
 
 import heapq
 import itertools
-import math
 from collections import deque
 from collections.abc import Callable
 
@@ -266,7 +265,10 @@ class Link:
             if self._farewell:
                 self._finish(self._farewell)
             self._bell = trio.Event()
-            with trio.move_on_at(self._timers[0][0] if self._timers else math.inf):
+            if not self._timers:
+                await self._bell.wait()
+                continue
+            with trio.move_on_at(self._timers[0][0]):
                 await self._bell.wait()
 
     async def _transmit(self) -> None:

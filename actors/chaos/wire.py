@@ -176,7 +176,7 @@ class VirtualStream(trio.abc.HalfCloseableStream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all, waiting while the window is full; BrokenResourceError once the other end is known to be gone."""
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()  # first: what is recorded of a sending must stand before anybody has read it
         pipe, rest = self._outgoing, bytes(data)
         while True:
             self._check_writable()
@@ -204,17 +204,21 @@ class VirtualStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """What has arrived, at least one byte; empty at the end; BrokenResourceError after a reset."""
-        await trio.lowlevel.checkpoint()
-        pipe = self._incoming
+        await trio.lowlevel.checkpoint_if_cancelled()
+        pipe, waited = self._incoming, False
         while True:
             if self._closed:
                 raise trio.ClosedResourceError("this end is closed")
             if pipe.broken:
                 raise trio.BrokenResourceError("connection reset by the other end")
             ready = max(pipe.flight[0][0], pipe.way.opens_at) if pipe.flight else math.inf
-            if ready <= trio.current_time():
+            if ready > trio.current_time():
+                await self._wait(pipe, ready)
+            elif waited:
                 return self._take(pipe, max_bytes)
-            await self._wait(pipe, ready)
+            else:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            waited = True
 
     async def send_eof(self) -> None:
         """Send no more; what was sent still arrives."""

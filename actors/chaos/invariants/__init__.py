@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from actors.chaos.invariants import incidents, links, running, telling
 from actors.chaos.invariants.base import Invariant, Scene
-from actors.chaos.invariants.links import RECOVERY
+from actors.chaos.invariants.running import RECOVERY
 
 ALL: tuple[type[Invariant], ...] = (
     links.OneSocket,
@@ -24,7 +24,7 @@ ALL: tuple[type[Invariant], ...] = (
     running.OrderedStop,
     telling.Paced,
     telling.Readable,
-    links.Recovers,
+    running.Recovers,
     running.StopsInTime,
     links.NoLeak,
     links.LiveIsTrue,

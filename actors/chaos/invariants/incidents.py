@@ -106,7 +106,8 @@ class TroubleOver(_Feeds):
 
     name = "I17"
     hears = (Failed, Live, StateChanged, Told, Phase)
-    SETTLED = 15.0
+    SETTLED = 45.0
+    """A change that makes it flap is told 30 s later."""
 
     def __init__(self, scene: Any) -> None:
         super().__init__(scene)

@@ -1,4 +1,4 @@
-"""I1 to I7, I16, I19 and I24: sockets, dials, silences, losses and buffers."""
+"""I1 to I7, I19 and I24: sockets, dials, silences, losses and buffers."""
 
 from collections import defaultdict, deque
 from typing import Any
@@ -7,14 +7,8 @@ from actors.chaos.history import Dialled, Hung, Injected, Noted, Phase, Standing
 from actors.chaos.invariants.base import TURN, Invariant
 from actors.chaos.ledger import Role, What
 from actors.errors import Reason
-from actors.events import ChildStarted, Connected, Failed, LinkState, Live, Reconnecting, RestartScheduled, StateChanged
+from actors.events import ChildStarted, Connected, Failed, LinkState, Live, Reconnecting, RestartScheduled
 from actors.items import Batch, Down, Gap
-
-QUARANTINE = 300.0
-"""Seconds between two attempts of a feed that retrying alone does not help."""
-RECOVERY = 480.0
-"""Seconds after the heal by which the slowest feed is live: quarantine 300, backoff 60, open 20, and a dead link that
-has yet to be noticed, 100."""
 
 
 class OneSocket(Invariant):
@@ -262,43 +256,6 @@ class Bounded(Invariant):
         if record.unread_for > 1.0 and not narrow and record.state in (LinkState.CONNECTED, LinkState.LIVE):
             return f"{record.feed} has left bytes unread for {record.unread_for:.1f} s"
         return None
-
-
-class Recovers(Invariant):
-    """I16: after the heal every feed is live within 110 s of the attempt that was due."""
-
-    name = "I16"
-    hears = (Phase, StateChanged, RestartScheduled, Standing)
-
-    def __init__(self, scene: Any) -> None:
-        super().__init__(scene)
-        self._live: set[str] = set()
-        self._due: dict[str, float] = {}
-        self._limits: dict[str, float] = {}
-
-    def take(self, record: Any) -> str | None:
-        """A limit a feed, from the heal on."""
-        match record:
-            case StateChanged(state=LinkState.LIVE):
-                self._live.add(record.origin.feed)
-                self._limits.pop(record.origin.feed, None)
-            case StateChanged():
-                self._live.discard(record.origin.feed)
-            case RestartScheduled():
-                name = record.child if record.supervisor == "feeds" else record.supervisor
-                self._due[name] = record.at + record.delay
-            case Phase(name="heal"):
-                for feed, exchange in self.scene.exchanges.items():
-                    if feed not in self._live:
-                        noticed = record.at + exchange.link_timeout + exchange.message_timeout
-                        due = min(self._due.get(feed, 0.0), record.at + QUARANTINE)
-                        self._limits[feed] = max(noticed, due) + 110.0
-            case Phase(name="stop"):
-                self._limits.clear()
-            case _:
-                pass
-        late = [feed for feed, limit in self._limits.items() if record.at > limit]
-        return f"{late[0]} is still not live at {record.at:.0f}" if late else None
 
 
 class NoLeak(Invariant):

@@ -1,4 +1,4 @@
-"""I9 to I12, I18 and I22: supervisors, crashes, stops and states."""
+"""I9 to I12, I16, I18 and I22: supervisors, crashes, recovery, stops and states."""
 
 from collections import defaultdict, deque
 from typing import Any
@@ -13,13 +13,20 @@ from actors.events import (
     Failed,
     IntensityExceeded,
     LinkState,
+    RestartScheduled,
     StateChanged,
     SubscriberFailed,
     SupervisorDown,
+    Unconfirmed,
 )
 
 CRASHES, WITHIN = 5, 300.0
 """What a connector may crash: its intensity, by the design."""
+QUARANTINE = 300.0
+"""Seconds between two attempts of a feed that retrying alone does not help."""
+RECOVERY = 480.0
+"""Seconds after the heal by which the slowest feed is live: quarantine 300, backoff 60, open 20, and a dead link that
+has yet to be noticed, 100."""
 
 
 class CancelStaysCancel(Invariant):
@@ -124,6 +131,46 @@ class OrderedStop(Invariant):
             case _:
                 pass
         return None
+
+
+class Recovers(Invariant):
+    """I16: after the heal every feed is live within 110 s of the attempt that was due.
+
+    A session whose data flows although its exchange never confirmed it is told as unconfirmed instead, and kept.
+    """
+
+    name = "I16"
+    hears = (Phase, StateChanged, RestartScheduled, Standing, Unconfirmed)
+
+    def __init__(self, scene: Any) -> None:
+        super().__init__(scene)
+        self._live: set[str] = set()
+        self._due: dict[str, float] = {}
+        self._limits: dict[str, float] = {}
+
+    def take(self, record: Any) -> str | None:
+        """A limit a feed, from the heal on."""
+        match record:
+            case StateChanged(state=LinkState.LIVE) | Unconfirmed():
+                self._live.add(record.origin.feed)
+                self._limits.pop(record.origin.feed, None)
+            case StateChanged():
+                self._live.discard(record.origin.feed)
+            case RestartScheduled():
+                name = record.child if record.supervisor == "feeds" else record.supervisor
+                self._due[name] = record.at + record.delay
+            case Phase(name="heal"):
+                for feed, exchange in self.scene.exchanges.items():
+                    if feed not in self._live:
+                        noticed = record.at + exchange.link_timeout + exchange.message_timeout
+                        due = min(self._due.get(feed, 0.0), record.at + QUARANTINE)
+                        self._limits[feed] = max(noticed, due) + 110.0
+            case Phase(name="stop"):
+                self._limits.clear()
+            case _:
+                pass
+        late = [feed for feed, limit in self._limits.items() if record.at > limit]
+        return f"{late[0]} is still not live at {record.at:.0f}" if late else None
 
 
 class StopsInTime(Invariant):

@@ -109,7 +109,11 @@ def encode(value: Any, spell: Callable[[float], str]) -> str:
         case float():
             return spell(value)
         case _:
-            return json.dumps(value, ensure_ascii=False)
+            return _encode(value)
+
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+"""``json.dumps`` would make an encoder for each value."""
 
 
 def java_number(value: float) -> str:
