@@ -12,8 +12,10 @@ from trio_websocket import open_websocket_url
 
 from actors.chaos import SimulatedVenue, What, simulated_exchange
 from actors.chaos.invariants import names
-from actors.chaos.plans import Plan, Step, all_kinds
+from actors.chaos.plans import Plan, Step, all_kinds, draw_plan
 from actors.chaos.proxy import KINDS
+from supervisors.simulation import simulate
+from supervisors.standalone.chaos import judged
 from supervisors.standalone.cli import main
 from supervisors.standalone.playing import server_of
 from tests.planted import BUGS
@@ -43,6 +45,35 @@ def test_a_day_has_every_kind_of_fault(capsys: pytest.CaptureFixture[str]) -> No
         assert re.search(rf"^  {re.escape(kind)} +[1-9]\d*$", printed, re.MULTILINE), kind
     for name in names():
         assert re.search(rf"^  {name} +[1-9]\d*$", printed, re.MULTILINE), name
+
+
+def test_runs_are_the_same_on_all_processors() -> None:
+    """Each is the run that it would be alone, in the order of the seeds, whoever has made it."""
+    plans = [draw_plan(seed, seconds=120) for seed in range(5)]
+    assert [outcome.digest for outcome, _ in judged(iter(plans))] == [simulate(plan).digest for plan in plans]
+
+
+@pytest.mark.slow
+async def test_an_interrupt_shows_what_there_is(tmp_path: Path) -> None:
+    """Ctrl-C amid a year's runs: the table, and 130; the pipe has an end only when no worker is left."""
+    async with running("chaos", "--hours", "4380", home=tmp_path) as process:
+        told = await read_until(process.stderr, b"Ctrl-C")
+        assert re.match(rb"\d+ runs so far, \d+ feed-hours, no violation", told)
+        process.send_signal(signal.SIGINT)
+        printed = (await rest(process.stdout)).decode()
+        assert await process.wait() == 130
+        assert await rest(process.stderr) == b""
+    assert re.match(r"\d+ runs, ", printed)
+    assert "zero violations until then" in printed
+
+
+@pytest.mark.slow
+async def test_no_worker_outlives_the_command(tmp_path: Path) -> None:
+    """Not even where it is killed."""
+    async with running("chaos", "--hours", "4380", home=tmp_path) as process:
+        await read_until(process.stderr, b"Ctrl-C")
+        process.kill()
+        assert b"Traceback" not in await rest(process.stderr)
 
 
 def test_a_failure_names_seed_plan_and_last_events(

@@ -5,6 +5,7 @@ the simulated exchanges saw, what the consumer got, what a person was told, what
 nobody moves.
 """
 
+import functools
 import hashlib
 import re
 from collections import Counter, deque
@@ -212,14 +213,16 @@ def steady(record: Step) -> str:
         case Told(at=at, text=text, refused=refused):
             return f"{at:.9f} told {_WALL.sub('TIME', text)!r} {refused}"
         case _:
-            fields = {
-                field.name: getattr(record, field.name)
-                for field in attrs.fields(type(record))
-                if field.name not in _LEFT_OUT
-            }
+            fields = {name: getattr(record, name) for name in _shown(type(record))}
             if (origin := getattr(record, "origin", None)) is not None:
                 fields["feed"] = origin.feed
             return f"{record.at:.9f} {type(record).__name__} {fields}"
+
+
+@functools.cache
+def _shown(kind: type[Step]) -> tuple[str, ...]:
+    """The fields that stand in the text of a record of that kind."""
+    return tuple(field.name for field in attrs.fields(kind) if field.name not in _LEFT_OUT)
 
 
 _WALL = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")

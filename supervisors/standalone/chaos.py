@@ -1,8 +1,14 @@
-"""`feedwarden chaos`: simulations of the whole application, one after the other, and a table of what was survived."""
+"""`feedwarden chaos`: simulations of the whole application on all processors, and a table of what was survived."""
 
+import multiprocessing
+import os
+import signal
+import threading
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import chain, count, islice
 from pathlib import Path
 
 import attrs
@@ -21,6 +27,14 @@ COMPARED = 100
 """One run of so many is run again and compared."""
 LAST = 20
 """Records printed of a run that failed."""
+RATE = 1.0
+"""Messages a second of each feed."""
+AHEAD = 32
+"""The most runs that are handed out and not yet counted."""
+TELL_EVERY = 30.0
+"""Seconds between two lines that say how far it is."""
+
+Verdict = tuple[Outcome, Violation | None]
 
 
 @attrs.define
@@ -29,7 +43,9 @@ class Tally:
 
     runs: int = 0
     feed_hours: float = 0.0
+    """Virtual."""
     cpu: float = 0.0
+    """Seconds that the runs took."""
     injected: Counter[str] = attrs.field(factory=Counter[str])
     survived: Counter[str] = attrs.field(factory=Counter[str])
     judged: Counter[str] = attrs.field(factory=Counter[str])
@@ -45,7 +61,8 @@ class Tally:
 
     def lines(self) -> Iterator[str]:
         """The tally as a table."""
-        yield f"{self.runs} runs, {self.feed_hours:.1f} feed-hours, {self.feed_hours / self.cpu:.2f} a CPU second"
+        rate = self.feed_hours / self.cpu if self.cpu else 0.0
+        yield f"{self.runs} runs, {self.feed_hours:.1f} feed-hours, {rate:.2f} a CPU second"
         yield ""
         yield "injected"
         yield from (f"  {kind:<24}{self.injected[kind]:>8}" for kind in sorted(all_kinds()))
@@ -70,19 +87,59 @@ def drawn(seed: int, hours: float, feeds: int) -> Iterator[Plan]:
     """The plans of so many virtual hours of so many feeds, beginning with this seed."""
     left = hours * 3600
     while left > 0:
-        yield draw_plan(seed, seconds=max(120.0, min(left, RUN_SECONDS)), feeds=feeds)
+        yield draw_plan(seed, seconds=max(120.0, min(left, RUN_SECONDS)), feeds=feeds, rate=RATE)
         left -= RUN_SECONDS
         seed += 1
 
 
-def play(plans: Iterator[Plan], tally: Tally) -> tuple[Outcome, Violation] | None:
-    """Run plans until one fails; returns its run and what it broke."""
-    for plan in plans:
-        outcome = simulate(plan)
+def judge(plan: Plan, compared: bool) -> Verdict:
+    """Run a plan, and if wanted its twins; the records are kept of a run that fails only."""
+    outcome = simulate(plan)
+    violations = outcome.violations or (compare(plan, outcome) if compared else ())
+    return (outcome, violations[0]) if violations else (attrs.evolve(outcome, tail=()), None)
+
+
+def judged(plans: Iterator[Plan]) -> Iterator[Verdict]:
+    """Run plans, in their order as far as anybody can see: a single one here, several on all processors."""
+    first = list(islice(plans, 2))
+    if len(first) < 2:
+        yield from (judge(plan, compared=True) for plan in first)
+        return
+    waiting: deque[Future[Verdict]] = deque()
+    pool = ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker)
+    try:
+        for number, plan in zip(count(), chain(first, plans)):
+            waiting.append(pool.submit(judge, plan, compared=number % COMPARED == 0))
+            if len(waiting) == AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    """A worker leaves Ctrl-C to the process that has started it, and ends with that, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
+
+
+def play(plans: Iterator[Plan], tally: Tally, tell: Callable[[str], None]) -> tuple[Outcome, Violation] | None:
+    """Count runs until one fails; returns that one and what it broke."""
+    due = time.monotonic() + 1.0
+    for outcome, violation in judged(plans):
         tally.add(outcome)
-        violations = outcome.violations or (compare(plan, outcome) if tally.runs % COMPARED == 1 else ())
-        if violations:
-            return outcome, violations[0]
+        if violation is not None:
+            return outcome, violation
+        if time.monotonic() >= due:
+            due += TELL_EVERY
+            tell(f"{tally.runs} runs so far, {tally.feed_hours:.0f} feed-hours, no violation; Ctrl-C shows the table")
     return None
 
 
@@ -96,22 +153,21 @@ def failure(outcome: Outcome, violation: Violation, seconds: float = 60.0) -> It
     yield from (f"  {line}" for line in list(outcome.tail)[-LAST:])
 
 
-def report(plans: Iterator[Plan]) -> tuple[int, Iterator[str]]:
-    """Run the plans; the exit code, and what to print."""
+def report(plans: Iterator[Plan], tell: Callable[[str], None]) -> tuple[int, Iterator[str]]:
+    """Run the plans; the exit code, and what to print. ``tell`` hears how far it is. Ctrl-C ends it early."""
     if missing := check():
         raise BadInput(missing)
     tally, began = Tally(), time.monotonic()
-    failed = play(plans, tally)
-
-    def lines() -> Iterator[str]:
-        yield from tally.lines()
-        yield ""
-        if failed is None:
-            yield f"zero violations in {time.monotonic() - began:.0f} s"
+    code, ending = 0, iter(())
+    try:
+        if (failed := play(plans, tally, tell)) is not None:
+            code, ending = 1, failure(*failed)
         else:
-            yield from failure(*failed)
-
-    return int(failed is not None), lines()
+            ending = iter((f"zero violations in {time.monotonic() - began:.0f} s",))
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+        ending = iter((f"interrupted after {time.monotonic() - began:.0f} s, zero violations until then",))
+    return code, chain(tally.lines(), ("",), ending)
 
 
 def kind_of(target: str, kind: str) -> str:

@@ -2,6 +2,7 @@
 
 import random
 import signal
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -37,9 +38,10 @@ def chaos(
 
     Exit codes:
 
-        0  no invariant was broken; with --url, the time is over
-        1  one was: the seed, the smallest plan found and the last events are printed
-        2  bad input
+        0    no invariant was broken; with --url, the time is over
+        1    one was: the seed, the smallest plan found and the last events are printed
+        2    bad input
+        130  Ctrl-C: no invariant was broken until then
 
     Parameters
     ----------
@@ -65,8 +67,9 @@ def chaos(
     from supervisors.standalone import chaos as simulations
 
     wanted = int(positive("--feeds", feeds, 2))
-    plans = simulations.drawn(seed, positive("--hours", hours, 1), wanted)
-    code, lines = simulations.report(iter([simulations.read_plan(plan)]) if plan is not None else plans)
+    drawn = simulations.drawn(seed, positive("--hours", hours, 1), wanted)
+    plans = drawn if plan is None else iter([simulations.read_plan(plan)])
+    code, lines = simulations.report(plans, lambda text: say(text, sys.stderr))
     for line in lines:
         say(line)
     return code
