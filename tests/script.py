@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -101,13 +101,17 @@ async def script(*arguments: str, home: Path, stdin: bytes = b"", env: Mapping[s
 
 @asynccontextmanager
 async def running(
-    *arguments: str, home: Path, env: Mapping[str, str] | None = None, stdout: int = subprocess.PIPE
+    *arguments: str,
+    home: Path,
+    env: Mapping[str, str] | None = None,
+    stdout: int = subprocess.PIPE,
+    command: Sequence[str] = COMMAND,
 ) -> AsyncGenerator[trio.Process]:
-    """Run the script as a process beside the body; what still runs at the end is killed."""
+    """Run the script, or another command, as a process beside the body; what still runs at the end is killed."""
     async with trio.open_nursery() as nursery:
         run = partial(
             trio.run_process,
-            [*COMMAND, *arguments],
+            [*command, *arguments],
             stdin=b"",
             stdout=stdout,
             stderr=subprocess.PIPE,

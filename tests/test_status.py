@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import stat
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -101,6 +102,15 @@ async def test_the_four_answers() -> None:
         assert (await asked(served.port, get("/readyz")))[0] == 503
         assert (await asked(served.port, get("/livez")))[0] == 200
     assert served.url.startswith("http://127.0.0.1:")
+
+
+async def test_durations_know_nothing_of_the_wall_clock() -> None:
+    """Set back by an hour, it changes neither how long we run nor how old the last message is."""
+    ahead = time.time_ns() + 3_600 * 10**9
+    async with live_feed(wall=lambda: ahead) as (_, status):
+        document = status.document()
+        assert 0 <= document["uptime_seconds"] < 5
+        assert 0 <= document["feeds"][0]["last_message_age_seconds"] < 5
 
 
 @pytest.mark.parametrize(

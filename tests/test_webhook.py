@@ -34,6 +34,8 @@ class Receiver:
     port: int = 0
     got: list[tuple[str, dict[str, str], bytes]] = attrs.field(factory=list[tuple[str, dict[str, str], bytes]])
     script: deque[tuple[int, list[tuple[str, str]]]] = attrs.field(factory=deque[tuple[int, list[tuple[str, str]]]])
+    came: trio.Event = attrs.field(factory=trio.Event)
+    """Set, and made anew, whenever something has come."""
 
     @property
     def url(self) -> Secret:
@@ -57,6 +59,8 @@ class Receiver:
             if not isinstance(event, h11.EndOfMessage):
                 return
             self.got.append((path, headers, bytes(body)))
+            self.came.set()
+            self.came = trio.Event()
             status, more = self.script.popleft() if self.script else (204, [])
             response = h11.Response(status_code=status, headers=[*more, ("Connection", "close")])
             for part in (response, h11.EndOfMessage()):
