@@ -144,17 +144,28 @@ KINDS: Mapping[str, Mapping[str, Callable[[Draw], Args]]] = {
 
 SWITCHES: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "upbit": {
+        "messages_close": (None, 1008),
+        "idle_timeout": (60.0, 120.0),
         "idle_close": (None, 1000),
         "ping_keeps_idle_timer": (True, False),
         "up_when_subscribed": (True, False),
         "strict_format": (True, False),
     },
     "bithumb": {
+        "counts_messages": (True, False),
+        "messages_close": (None, 1008),
+        "idle_timeout": (60.0, 120.0),
         "idle_close": (None, 1000),
         "ping_keeps_idle_timer": (True, False),
         "strict_format": (True, False),
     },
-    "binance": {"pong_close": (None, 1008), "life_close": (None, 1001), "acks_unknown": (True, False)},
+    "binance": {
+        "messages_close": (1008, None),
+        "trade_step": (1, 3),
+        "pong_close": (None, 1008),
+        "life_close": (None, 1001),
+        "acks_unknown": (True, False),
+    },
     "simulated": {},
 }
 """What is not known for certain of an exchange, and what it may be: drawn anew by each seed."""

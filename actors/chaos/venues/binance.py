@@ -47,11 +47,15 @@ class BinanceVenue:
     connects: Rate | None = CONNECTS
     headers: tuple[tuple[bytes, bytes], ...] = ()
     messages: Rate = MESSAGES
-    """What a client may send: pings, pongs and requests together; beyond it Close 1008."""
+    """What a client may send: pings, pongs and requests together; beyond it the connection ends."""
     ping_every: float = 20.0
     pong_within: float = 60.0
     max_life: float = 86_400.0
 
+    messages_close: int | None = 1008
+    """Close code of a client that sends more. Unsure; None: TCP just ends."""
+    trade_step: int = 1
+    """By how much the number of a trade is above the one before. Unsure: that it is one is seen, and not promised."""
     pong_close: int | None = None
     """Close code of a client that owes a pong. Unsure; None: TCP just ends."""
     life_close: int | None = None
@@ -68,8 +72,10 @@ class BinanceVenue:
         return BinanceConversation(link, board, self)
 
     def render(self, topic: Topic, quote: Quote, number: int, *, style: Hashable = None, snapshot: bool = False) -> str:
-        """A text frame. Trades and depth updates carry the running number: ``t``, ``U`` and ``u`` have no gaps."""
+        """A text frame. Trades and depth updates carry the running number: ``U`` and ``u`` have no gaps."""
         del snapshot
+        if topic.channel in ("trade", "aggTrade"):
+            number *= self.trade_step
         how = style if isinstance(style, Wrapping) else Wrapping()
         data = payload(topic.channel, quote, number, micro=how.micro)
         return _json({"stream": f"{topic.code.lower()}@{topic.channel}", "data": data} if how.combined else data)
@@ -189,7 +195,7 @@ class BinanceConversation(Follower):
         while self._heard[0] <= now - most.seconds:
             self._heard.popleft()
         if len(self._heard) > most.count:
-            self.link.end(1008, "Too many requests")
+            self.link.end(self._venue.messages_close, "Too many requests")
 
     def _ping(self) -> None:
         payload = str(self.board.wall() // 1_000_000).encode()

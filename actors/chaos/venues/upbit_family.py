@@ -7,6 +7,7 @@ github.com/nemanull/arbitrage-observatory. What they leave open is a switch.
 
 import json
 import re
+from collections import deque
 from collections.abc import Hashable
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ FORMATS = ("DEFAULT", "SIMPLE", "JSON_LIST", "SIMPLE_LIST")
 DEPTHS = (1, 5, 15, 30)
 UPBIT_CONNECTS = Rate(5, 1)
 BITHUMB_CONNECTS = Rate(10, 1)
+UPBIT_MESSAGES = (Rate(5, 1), Rate(100, 60))
 UPBIT_DIALECT = Dialect()
 BITHUMB_DIALECT = Dialect(
     zone=KST, compact_dates=True, micro_books=True, java_numbers=False, sequence_base=1_079_953_210_371_761_664
@@ -58,7 +60,13 @@ class UpbitVenue:
     """Share of book frames that repeat the one before."""
     first_up: tuple[float, float] = (5.8, 7.5)
     """Seconds from the first text ``PING`` to the first ``{"status":"UP"}``, at least and at most."""
+    messages: tuple[Rate, ...] = UPBIT_MESSAGES
+    """Text frames that a client may send; beyond one of them the connection ends."""
 
+    counts_messages: bool = True
+    """Whether that limit exists. Unsure for Bithumb, which publishes none: then it is Upbit's."""
+    messages_close: int | None = None
+    """Close code beyond it. Unsure; None: TCP just ends."""
     idle_timeout: float = 60.0
     """Seconds without traffic after which it is dropped. Unsure: the wire says 60, the documentation 120."""
     idle_close: int | None = None
@@ -117,6 +125,7 @@ class UpbitConversation(Follower):
         self._depths: dict[str, int] = {}
         self._ups = False
         self._failed = False
+        self._heard = deque[float](maxlen=max(most.count for most in venue.messages) + 1)
 
     def style(self, topic: Topic) -> Hashable:
         """The format is the whole connection's, the depth a code's."""
@@ -130,6 +139,8 @@ class UpbitConversation(Follower):
         """``PING``, or an array that replaces what was subscribed to."""
         if self._failed:
             return
+        if self._venue.counts_messages:
+            self._count()
         text = data if isinstance(data, str) else data.decode("utf-8", "replace")
         if text == "PING":
             self._begin_ups()
@@ -143,6 +154,13 @@ class UpbitConversation(Follower):
                 self._replace(_wanted(request, self._venue.channels))
         except _BadRequestError as error:
             self._fail(error.name)
+
+    def _count(self) -> None:
+        now = trio.current_time()
+        self._heard.append(now)
+        for most in self._venue.messages:
+            if sum(at > now - most.seconds for at in self._heard) > most.count:
+                self.link.end(self._venue.messages_close, "too many messages")
 
     def _replace(self, wanted: list[dict[str, Any]]) -> None:
         self.board.leave(self)
