@@ -4,6 +4,7 @@ A run has a fault phase, in which a plan is played; a heal phase, in which every
 of it happens on a virtual clock, and the same plan is the same run.
 """
 
+import itertools
 import math
 import random
 import time
@@ -181,7 +182,8 @@ class Simulation:
         self._offset = 0
         self._alerts = Alerts(self.history)
         self._servers: dict[str, SimulatedExchange] = {}
-        self._networks: dict[str, VirtualNetwork] = {}
+        self._networks: dict[str, Sequence[VirtualNetwork]] = {}
+        """By feed, one for each leg."""
         self._paused: dict[str, float] = {}
         self._feeds: list[Feed] = []
 
@@ -215,7 +217,9 @@ class Simulation:
         plan = self.plan
         kind = plan.venues[0 if plan.shared else (number - 1) % len(plan.venues)]
         make, profile, _ = _VENUES[kind]
-        venue = make(**plan.switches)
+        life = {"max_life": plan.life} if plan.life and kind == "binance" else {}
+        venue = make(**plan.switches, **life)
+        profile = attrs.evolve(profile, max_lifetime=plan.life or profile.max_lifetime)
         url = f"wss://{host(number, plan.shared)}{venue.path}?token={CANARY}"
         return attrs.evolve(profile, ws_url=url), venue
 
@@ -232,16 +236,19 @@ class Simulation:
                 )
                 server.ledger.hook = listening(self.history, exchange.host)
                 self._servers[exchange.host] = server
-            self._networks[name] = VirtualNetwork(
-                self._servers, feed=name, random=self._draws(f"net/{name}"), tell=self.history.tell
-            )
+            ways = [f"net/{name}", *(f"net/{name}/{leg}" for leg in range(2, self.plan.legs + 1))]
+            self._networks[name] = [
+                VirtualNetwork(self._servers, feed=name, random=self._draws(way), tell=self.history.tell)
+                for way in ways
+            ]
 
     async def _live_through(self, feeds: Feeds) -> None:
         for name, (exchange, _) in self._pairs.items():
             code = next(code for _, profile, code in _VENUES.values() if profile.code == exchange.code)
             overflow = Overflow(messages=BUFFER)
+            ways = self._networks[name]
             self._feeds.append(
-                feeds.open(exchange, trade=code, name=name, network=self._networks[name], overflow=overflow)
+                feeds.open(exchange, trade=code, name=name, network=ways, legs=self.plan.legs, overflow=overflow)
             )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_at_violation, nursery.cancel_scope)
@@ -275,13 +282,14 @@ class Simulation:
             case "clock", "step":
                 self._offset += round(step.args["by"] * 1e9)
             case _:
-                places: Mapping[str, Any] = {"net": self._networks, "exchange": self._servers}
-                target = self._alerts if what == "alerts" else places[what][name]
+                target: Any = self._alerts
+                if what != "alerts":
+                    target = self._networks[name][0] if what == "net" else self._servers[name]
                 getattr(target, step.kind)(**step.args)
 
     def _heal(self) -> None:
         self._phase("heal")
-        for each in (*self._networks.values(), self._alerts):
+        for each in (*itertools.chain.from_iterable(self._networks.values()), self._alerts):
             each.heal()
         for server in self._servers.values():
             server.resume()
@@ -314,17 +322,17 @@ class Simulation:
 
     def _stand(self) -> None:
         for feed in self._feeds:
-            name, stats, network = feed.name, feed.stats, self._networks[feed.name]
+            name, stats, ways = feed.name, feed.stats, self._networks[feed.name]
             self.history.tell(
                 Standing(
                     at=trio.current_time(),
                     feed=name,
                     state=stats.state,
-                    silent_for=network.silent_for,
-                    unread_for=network.unread_for,
+                    silent_for=max(way.silent_for for way in ways),
+                    unread_for=max(way.unread_for for way in ways),
                     depth=stats.depth,
                     messages=stats.messages,
-                    open=network.open,
+                    open=sum(way.open for way in ways),
                 )
             )
 

@@ -27,14 +27,17 @@ def steps(draw: st.DrawFn) -> Step:
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    """A run of four minutes: which exchange, its switches, the style of the alerts, and up to eight faults."""
+    """A run of four minutes: which exchange, its switches, legs, the alerts' style, and up to eight faults."""
     venue = draw(st.sampled_from(sorted(SWITCHES)))
+    numbered = venue in ("simulated", "binance")
     return Plan(
         seed=draw(st.integers(0, 2**32)),
         seconds=SECONDS,
         feeds=1,
         venues=(venue,),
         switches={name: draw(st.sampled_from(values)) for name, values in SWITCHES[venue].items()},
+        legs=draw(st.integers(1, 2)) if numbered else 1,
+        life=draw(st.sampled_from((0.0, 90.0))) if numbered else 0.0,
         style=draw(st.sampled_from(sorted(BY_STYLE))),
         heal=draw(st.booleans()),
         steps=tuple(draw(st.lists(steps(), max_size=8))),

@@ -18,7 +18,9 @@ from actors.chaos.invariants import BY_STYLE, Invariant, names
 from actors.chaos.plans import KINDS, SWITCHES, Plan, Step, all_kinds, draw_plan
 from actors.errors import Reason
 from actors.events import Failed
+from actors.legs import Leg
 from supervisors.simulation import simulate
+from supervisors.sockets import Sockets
 from supervisors.twins import compare, shrink
 
 ROOT = Path(__file__).parent.parent
@@ -211,3 +213,41 @@ def test_the_clock_jumps_to_each_deadline() -> None:
     began = time.monotonic()
     assert determinism.run(1, main) == [0.0, 0.1, 0.3, 86_400.7]
     assert time.monotonic() - began < 5
+
+
+def yes(*_arguments: object) -> bool:
+    """Do nothing, and agree."""
+    return True
+
+
+def test_legs_are_renewed_and_carry_on_for_one_another() -> None:
+    """Two sockets, lives of four hundred seconds, and faults of the first one's network: nothing is interrupted."""
+    faults = (
+        Step(100.0, "net:feed-1", "reset"),
+        Step(300.0, "net:feed-1", "black_hole", {"seconds": 60.0}),
+        Step(700.0, "net:feed-1", "refuse", {"seconds": 120.0}),
+        Step(705.0, "net:feed-1", "eof"),
+    )
+    plan = Plan(seed=1, seconds=1800.0, feeds=1, rate=1.0, legs=2, life=400.0, steps=faults)
+    outcome = simulate(plan)
+    assert not outcome.violations, [str(each) for each in outcome.violations]
+    assert outcome.counts["Renewed"] >= 4
+    assert outcome.counts["LegLost"] >= 3
+    assert {"Failed", "GapReported"}.isdisjoint(outcome.counts)
+
+
+def test_a_leg_that_is_never_closed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """I1 knows how long two sockets may carry the same: with a bug that keeps the old one, it says so."""
+    monkeypatch.setattr(Sockets, "close_leg", yes)
+    outcome = simulate(Plan(seed=1, seconds=900.0, feeds=1, life=400.0))
+    assert {each.invariant for each in outcome.violations} == {"I1"}
+
+
+def test_a_successor_that_is_not_waited_for_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """I5 counts what two sockets bring: with one that leaves before the other delivers, something is missing."""
+    slow = Step(1.0, "net:feed-1", "latency", {"mean": 1.0, "jitter": 0.0, "seconds": 900.0})
+    plan = Plan(seed=1, seconds=900.0, feeds=1, rate=5.0, life=400.0, steps=(slow,))
+    assert not simulate(plan).violations
+    monkeypatch.setattr(Leg, "follows", yes)
+    monkeypatch.setattr(Leg, "delivers", property(yes, yes), raising=False)
+    assert "I5" in {each.invariant for each in simulate(plan).violations}

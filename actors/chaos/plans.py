@@ -48,6 +48,10 @@ class Plan:
     """What the exchanges are, taken in turn."""
     switches: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
     """How the facts that are not known of an exchange are decided, by field of its venue."""
+    legs: int = 1
+    """Sockets that carry each feed side by side; faults of a network hit the first one's."""
+    life: float = 0.0
+    """Seconds after which a connection is at its end, so that it is renewed before; 0 for what the profile says."""
     style: str = "guide"
     """How much the notification channel hears, by :class:`~actors.notifier.notification.Style`."""
     heal: bool = True
@@ -189,6 +193,9 @@ def draw_plan(
     pause = draw.choice((60, 200, 600))
     shared = feeds > 1 and draw.random() < 0.3
     chosen = venues or (draw.choice(("simulated", "simulated", "upbit", "bithumb", "binance")),)
+    # elsewhere what two sockets bring cannot be put in order, so its order proves nothing
+    numbered = set(chosen) <= {"simulated", "binance"}
+    legs, life = (draw.choice((1, 1, 1, 2)), draw.choice((0.0, 0.0, 400.0))) if numbered else (1, 0.0)
     switches = {name: draw.choice(values) for venue in sorted(set(chosen)) for name, values in SWITCHES[venue].items()}
     steps: list[Step] = []
     at = draw.uniform(0, pause)
@@ -206,6 +213,8 @@ def draw_plan(
         rate=rate,
         venues=chosen,
         switches=switches if len(set(chosen)) == 1 else {},
+        legs=legs,
+        life=life,
         heal=draw.random() < 0.8,
         style=draw.choice(("guide", "incidents")),
         steps=tuple(steps),

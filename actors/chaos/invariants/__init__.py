@@ -6,11 +6,10 @@ I8, I20 and I26 compare two runs and are in :mod:`supervisors.twins`.
 from collections.abc import Mapping, Sequence
 
 from actors.chaos.invariants import incidents, links, running, telling
-from actors.chaos.invariants.base import Invariant, Scene
-from actors.chaos.invariants.running import RECOVERY
+from actors.chaos.invariants.base import RECOVERY, Invariant, Scene
 
 ALL: tuple[type[Invariant], ...] = (
-    links.OneSocket,
+    links.FewSockets,
     links.ComesBack,
     links.OnTime,
     links.NotTooEarly,

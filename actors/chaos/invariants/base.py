@@ -10,6 +10,11 @@ from actors.exchange import Exchange
 
 TURN = 1e-6
 """Seconds that rounding may cost."""
+QUARANTINE = 300.0
+"""Seconds between two attempts of a feed that retrying alone does not help."""
+RECOVERY = 480.0
+"""Seconds after the heal by which the slowest feed is live: quarantine 300, backoff 60, open 20, and a dead link that
+has yet to be noticed, 100."""
 
 
 @attrs.frozen(kw_only=True)
@@ -23,6 +28,11 @@ class Scene:
     """Messages that a feed keeps for its consumer."""
     secret: str
     """A text that stands in every URL, and may stand in nothing that is told."""
+
+    def overlaps(self, feed: str) -> bool:
+        """Whether two sockets may carry the feed at one time in this run: for good, or while one is renewed."""
+        life = self.exchanges[feed].max_lifetime
+        return self.plan.legs > 1 or 0 < life < self.plan.seconds + RECOVERY
 
 
 class Invariant:

@@ -4,7 +4,7 @@ from collections import defaultdict, deque
 from typing import Any
 
 from actors.chaos.history import Phase, Standing
-from actors.chaos.invariants.base import TURN, Invariant
+from actors.chaos.invariants.base import QUARANTINE, TURN, Invariant
 from actors.events import (
     ChildExited,
     ChildStarted,
@@ -22,11 +22,6 @@ from actors.events import (
 
 CRASHES, WITHIN = 5, 300.0
 """What a connector may crash: its intensity, by the design."""
-QUARANTINE = 300.0
-"""Seconds between two attempts of a feed that retrying alone does not help."""
-RECOVERY = 480.0
-"""Seconds after the heal by which the slowest feed is live: quarantine 300, backoff 60, open 20, and a dead link that
-has yet to be noticed, 100."""
 
 
 class CancelStaysCancel(Invariant):
@@ -78,13 +73,13 @@ class Intense(Invariant):
 
     def __init__(self, scene: Any) -> None:
         super().__init__(scene)
-        self._crashes: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._crashes: defaultdict[tuple[str, str], deque[float]] = defaultdict(deque)
 
     def take(self, record: Any) -> str | None:
         """A window of our own."""
-        if record.child != "connector":
+        if record.supervisor not in self.scene.exchanges:
             return None
-        crashes = self._crashes[record.supervisor]
+        crashes = self._crashes[record.supervisor, record.child]
         match record:
             case ChildExited(ending=Ending.CRASHED):
                 crashes.append(record.at)
@@ -208,7 +203,10 @@ WAYS = {
 
 
 class ListedStates(Invariant):
-    """I22: a feed goes from state to state by the listed ways only, and is in one at a time."""
+    """I22: a feed goes from state to state by the listed ways only, and is in one at a time.
+
+    That of several sockets is the state of whichever is best off, and may go from any to any.
+    """
 
     name = "I22"
     hears = (StateChanged, Standing)
@@ -227,6 +225,6 @@ class ListedStates(Invariant):
         self._state[feed] = record.state
         if record.previous is not before:
             return f"{feed} moved from {record.previous}, but was {before}"
-        if record.state is not _S.STOPPED and record.state not in WAYS[before]:
+        if record.state not in {_S.STOPPED, *WAYS[before]} and not self.scene.overlaps(feed):
             return f"{feed}: no way leads from {before} to {record.state}"
         return None

@@ -6,7 +6,7 @@ from typing import Any
 
 from actors.chaos.history import Phase, Record, Standing, Taken, Tallied, Told, steady
 from actors.chaos.invariants.base import TURN, Invariant
-from actors.events import Connected, Disconnected, Event, Failed, FeedEvent, Notified, Reconnecting
+from actors.events import Connected, Disconnected, Event, Failed, FeedEvent, LegLost, Notified, Reconnecting
 from actors.items import Batch
 
 CONNECTED = "웹소켓 연결 성공"
@@ -128,7 +128,7 @@ class MetricsAgree(Invariant):
     """I21: the product's own counters agree with what it has done and what its consumers got."""
 
     name = "I21"
-    hears = (Failed, Disconnected, Reconnecting, Taken, Standing, Tallied)
+    hears = (Failed, LegLost, Disconnected, Reconnecting, Taken, Standing, Tallied)
 
     def __init__(self, scene: Any) -> None:
         super().__init__(scene)
@@ -152,8 +152,8 @@ class MetricsAgree(Invariant):
                     )
                     if measured != self._events[what]:
                         return f"the metric of {what} says {measured:g}, there were {self._events[what]}"
-            case Failed() | Disconnected() | Reconnecting():
-                words = {Failed: "errors", Disconnected: "disconnects", Reconnecting: "reconnects"}
+            case Failed() | LegLost() | Disconnected() | Reconnecting():
+                words = {Failed: "errors", LegLost: "errors", Disconnected: "disconnects", Reconnecting: "reconnects"}
                 self._events[words[type(record)]] += 1
             case _:
                 pass
