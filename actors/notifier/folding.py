@@ -1,8 +1,10 @@
 """Folding: which feeds are in trouble, and which of them make one incident (pure).
 
-An incident begins as the feeds of one host that were lost for one cause. When its wait is over it is told, unless all
-of its feeds are well again. What is told as the trouble of a whole host, or of the network, takes in whatever else
-breaks there meanwhile. A feed that comes and goes is taken out and told once as flapping, until it has been calm.
+An incident begins as the feeds of one host that were lost for one cause, or for causes that may be one. When its wait
+is over it is told, unless all of its feeds are well again. Hosts that are lost soon after each other for such causes
+are one incident, which takes in those that follow. What is told as the trouble of a whole host, or of the network,
+takes in whatever else breaks there meanwhile. A feed that comes and goes is taken out and told once as flapping, until
+it has been calm.
 """
 
 import math
@@ -23,7 +25,7 @@ from actors.notifier.folds import (
     graver,
     gravest,
 )
-from actors.notifier.notification import Severity
+from actors.notifier.notification import Severity, akin
 from actors.notifier.reports import Incident, Kind, Phase, Scope
 
 
@@ -173,9 +175,11 @@ class Folding:
         if part.told is None:
             self.leave(feed)
             self._enter(feed, at)
-        else:
-            part.severity, part.reason, part.due = severity, reason, at + WAITS[severity]
-            self._schedule(part.fold)
+            return
+        part.severity, part.reason, part.due = severity, reason, at + WAITS[severity]
+        if not graver(severity, part.fold.told):  # its incident is known to be as grave as that
+            part.told = severity
+        self._schedule(part.fold)
 
     def _enter(self, feed: Watched, at: float) -> None:
         if feed.muted or feed.flapping or feed.down is None:
@@ -185,37 +189,42 @@ class Folding:
     def _join(self, feed: Watched, kind: Kind, at: float, severity: Severity) -> Part:
         host = feed.origin.host
         reason = feed.reason if kind is Kind.OUTAGE else None
-        wide = next((each for each in self._folds if self._inhibits(each, kind, host, at)), None)
-        fold = wide or next(
-            (
-                each
-                for each in self._folds
-                if (each.kind, each.scope, each.host, each.reason) == (kind, Scope.FEEDS, host, reason)
-            ),
-            None,
-        )
+        wide = next((each for each in self._folds if each.kind is kind and self._takes_in(each, feed, at)), None)
+        fold = wide or self._of_host(kind, host, reason, at)
         if fold is None:
             fold = Fold(kind, Scope.FEEDS, host, reason)
             self._folds.append(fold)
-        told = severity if wide else None
+        known = wide and (wide.scope is not Scope.HOSTS or host in wide.hosts) and not graver(severity, wide.told)
+        told = severity if known else None
         part = Part(feed, fold, at, severity, feed.reason, at + WAITS[severity], told=told)
         feed.part = fold.parts[feed.origin.feed] = part
         self._schedule(fold)
         return part
 
-    def _inhibits(self, fold: Fold, kind: Kind, host: str, at: float) -> bool:
-        if fold.kind is not kind or fold.scope is Scope.FEEDS or fold.told_at is None:
+    def _takes_in(self, fold: Fold, feed: Watched, at: float) -> bool:
+        """Whether a wide incident is what the feed suffers from."""
+        if fold.scope is Scope.FEEDS or fold.told_at is None:
             return False
+        host, parts = feed.origin.host, fold.parts.values()
+        if fold.scope is Scope.HOSTS:
+            follows = any(at - part.since <= FRESH for part in parts) or host in fold.hosts
+            return follows and any(akin(feed.reason, part.reason) for part in parts)
         if fold.scope is Scope.HOST and fold.host != host:
             return False
-        hurt = sum(part.until is None for part in fold.parts.values())
+        hurt = sum(part.until is None for part in parts)
         return at - fold.told_at <= FRESH or 2 * hurt >= len(self._in_scope(fold))
 
+    def _of_host(self, kind: Kind, host: str, reason: Reason | None, at: float) -> Fold | None:
+        """The incident of some of the host's feeds that is for this cause, or may be."""
+        folds = [each for each in self._folds if (each.kind, each.scope, each.host) == (kind, Scope.FEEDS, host)]
+        same = next((each for each in folds if each.reason is reason), None)
+        fresh = (each for each in folds if each.told_at is None or at - each.told_at <= FRESH)
+        return same or next((each for each in fresh if akin(each.reason, reason)), None)
+
     def _in_scope(self, fold: Fold) -> list[Watched]:
+        everywhere = fold.scope in (Scope.HOSTS, Scope.NETWORK)
         return [
-            feed
-            for feed in self.feeds.values()
-            if not feed.stopped and (fold.scope is Scope.NETWORK or feed.origin.host == fold.host)
+            feed for feed in self.feeds.values() if not feed.stopped and (everywhere or feed.origin.host == fold.host)
         ]
 
     def _schedule(self, fold: Fold) -> None:
@@ -229,9 +238,10 @@ class Folding:
             return
         repeat = REPEATS[min(fold.repeats, len(REPEATS) - 1)] if fold.kind is Kind.OUTAGE else math.inf
         fold.due = fold.told_at + repeat
+        told, interval = fold.told, min(INTERVAL * 2**fold.grown, REPEATS[0])
         for part in untold:
-            # what was told before and has become graver must not wait for the interval
-            soonest = fold.told_at + INTERVAL if part.told is None else 0.0
+            # what is graver than all that was told must not wait for the interval
+            soonest = 0.0 if graver(part.severity, told) else fold.told_at + interval
             fold.due = min(fold.due, max(part.due, soonest))
 
     def _tell(self, fold: Fold, now: float) -> Incident:
@@ -247,6 +257,7 @@ class Folding:
             return self._report(fold, Phase.REPEATED)
         wider = self._widened(fold, now)
         phase = Phase.OPENED if wider.told_at is None else Phase.GREW
+        wider.grown += phase is Phase.GREW
         report = self._report(wider, phase)
         self._mark(wider, now)
         return report
@@ -275,7 +286,8 @@ class Folding:
         """The fold itself, or the wider one that what is new in it has become part of."""
 
         def fresh(part: Part) -> bool:
-            return part.told is None or (part.fold.told_at or 0.0) > now - FRESH
+            grows = part.fold is fold and fold.scope is Scope.HOSTS
+            return grows or part.told is None or (part.fold.told_at or 0.0) > now - FRESH
 
         if fold.scope is Scope.NETWORK or not any(part.untold and fresh(part) for part in fold.parts.values()):
             return fold
@@ -284,6 +296,12 @@ class Folding:
         hurt = [host for host in hosts if self._half(host, parts)]
         if len(hurt) > 1 and 2 * len(hurt) > len(hosts):
             return self._merged(parts, Scope.NETWORK, "")
+        if fold.scope is Scope.HOSTS:
+            return fold
+        causes = {part.reason for part in fold.parts.values() if part.untold}
+        related = [part for part in parts if any(akin(part.reason, cause) for cause in causes)]
+        if len({part.feed.origin.host for part in related if part.lasts(now)}) > 1:
+            return self._merged(related, Scope.HOSTS, "")
         mine = [part for part in parts if part.feed.origin.host == fold.host]
         if fold.scope is Scope.FEEDS and len(mine) > 1 and self._half(fold.host, mine):
             return self._merged(mine, Scope.HOST, fold.host)

@@ -14,7 +14,7 @@ from actors.notifier.reports import Kind, Scope, Trouble
 WAITS = {Severity.PAGE: 5.0, Severity.WARNING: 30.0, Severity.INFO: 30.0}
 """Seconds that an interruption must last before it is told, by severity."""
 INTERVAL = 60.0
-"""Seconds between two messages about one incident that has grown."""
+"""Seconds before an incident that grows is told again; each time twice as long, up to the first of REPEATS."""
 REPEATS = (900.0, 3600.0, 14_400.0)
 """Seconds to the first, second and every further repetition."""
 SETTLE = 5.0
@@ -84,6 +84,10 @@ class Part:
         """Whether it is worse than was told."""
         return self.until is None and graver(self.severity, self.told)
 
+    def lasts(self, now: float) -> bool:
+        """Whether it has been told, or has outlasted its wait."""
+        return self.until is None and (self.told is not None or self.due <= now)
+
     @property
     def trouble(self) -> Trouble:
         """As a report shows it."""
@@ -111,12 +115,24 @@ class Fold:
     parts: dict[str, Part] = attrs.field(factory=dict[str, Part])
     due: float = math.inf
     told_at: float | None = None
+    grown: int = 0
+    """How often it was told because it had grown."""
     repeats: int = 0
 
     @property
     def over(self) -> bool:
         """Whether all of its feeds are well again."""
         return all(part.until is not None for part in self.parts.values())
+
+    @property
+    def hosts(self) -> set[str]:
+        """Where feeds of it are down."""
+        return {part.feed.origin.host for part in self.parts.values() if part.until is None}
+
+    @property
+    def told(self) -> Severity | None:
+        """How grave it was when it was last told."""
+        return gravest(part.told for part in self.parts.values() if part.told) if self.told_at is not None else None
 
     @property
     def severity(self) -> Severity:

@@ -91,8 +91,28 @@ PAGES = frozenset(
 )
 """The failures that somebody has to look into; for each the wording says what to do."""
 
+ALONE = frozenset(
+    {
+        Reason.HTTP_REDIRECT,
+        Reason.HTTP_CLIENT,
+        Reason.HTTP_FORBIDDEN,
+        Reason.HTTP_BANNED,
+        Reason.WS_HANDSHAKE,
+        Reason.WS_TOO_BIG,
+        Reason.CLOSE_1008,
+        Reason.SUB_REJECTED,
+        Reason.CRASH,
+    }
+)
+"""The failures whose cause is an exchange's own, or ours: beside another one they are another incident."""
+
 OUR_OWN_WISH = frozenset({Reason.REQUESTED, Reason.STOPPED})
 """Ends of a session that are no failure: somebody asked for a fresh one, or for none."""
+
+
+def akin(one: Reason | None, other: Reason | None) -> bool:
+    """Whether two failures may have one cause: they are the same, or both may come from the network between."""
+    return one is other or not {one, other} & ALONE
 
 
 def guide(event: Event) -> Notification | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from actors.errors import Reason, clean
 from actors.events import CodeRejected, FeedEvent, Overflowed, Quiet, Unconfirmed
 from actors.notifier.channel import Language
-from actors.notifier.notification import PAGES
+from actors.notifier.notification import ALONE, PAGES
 from actors.notifier.reports import (
     Beat,
     Concerns,
@@ -92,6 +92,9 @@ class _Writer:
         if report.scope is Scope.NETWORK:
             hosts = len({each.origin.host for each in hurt})
             return self.line("network_lost", hosts=report.hosts, hurt=hosts, total=report.total, count=count)
+        if report.scope is Scope.HOSTS:
+            hosts = len({each.origin.host for each in hurt})
+            return self.line("hosts_lost", name=name, hosts=report.hosts, hurt=hosts, total=report.total, count=count)
         if report.scope is Scope.HOST:
             return self.line("host_lost", name=name, total=report.total, count=count)
         if count > 1:
@@ -120,7 +123,9 @@ class _Writer:
             lines = [self.line("no_more")]
         else:
             lines = [self.line("slow" if any(each.reason in PAGES for each in hurt) else "retrying")]
-        if report.scope is Scope.NETWORK:
+        if report.scope is Scope.NETWORK or (
+            report.scope is Scope.HOSTS and not any(each.reason in ALONE for each in hurt)
+        ):
             return [*lines, self.line("check_network")]
         wanted = [
             ACTIONS[reason][self.language]

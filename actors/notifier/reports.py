@@ -27,7 +27,9 @@ class Scope(enum.IntEnum):
     """Feeds of one host, for one cause."""
     HOST = 1
     """Half of a host's feeds or more."""
-    NETWORK = 2
+    HOSTS = 2
+    """Feeds of several hosts, lost one soon after the other."""
+    NETWORK = 3
     """More than half of all hosts."""
 
 

@@ -53,6 +53,10 @@ LINES: Mapping[str, Words] = {
         "{name} 웹소켓 전체 장애: 피드 {total}개 중 {count}개 끊김",
         "{name} WebSocket outage of the whole host: {count} of {total} feeds lost",
     ),
+    "hosts_lost": _words(
+        "{name} 웹소켓 연결 끊김: 거래소 {hosts}곳 중 {hurt}곳, 피드 {total}개 중 {count}개",
+        "{name} WebSocket connections lost: {hurt} of {hosts} hosts, {count} of {total} feeds",
+    ),
     "network_lost": _words(
         "[네트워크] 웹소켓 전체 장애: 거래소 {hosts}곳 중 {hurt}곳, 피드 {total}개 중 {count}개 끊김",
         "[Network] WebSocket outage: {hurt} of {hosts} hosts, {count} of {total} feeds lost",
