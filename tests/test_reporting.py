@@ -3,6 +3,7 @@
 import string
 from collections.abc import Iterator
 
+import attrs
 import pytest
 
 from actors.errors import Reason
@@ -72,14 +73,18 @@ def reports() -> Iterator[Report]:
                         yield incident(*many(count, until), phase=phase, scope=scope, kind=kind, severity=severity)
     for reason in Reason:
         yield incident(trouble(reason))
-        yield Started(severity=Severity.WARNING, total=2, waiting=(trouble(reason),))
+        yield Started(at=0, severity=Severity.WARNING, total=2, waiting=(trouble(reason),))
     yield incident(Trouble(origin=UPBIT, reason=Reason.EOF, since=1, gave_up=True), severity=Severity.PAGE)
     for lost in (Trouble(origin=UPBIT, reason=Reason.EOF, since=1, until=9, lost=8.5),):
         yield incident(lost, phase=Phase.RESOLVED)
         yield incident(lost, trouble(until=5), phase=Phase.RESOLVED)
-    yield Started(severity=Severity.INFO, total=40, waiting=())
-    yield Started(severity=Severity.INFO, total=40, waiting=many(3), unclean=(10.0, 20.0))
-    yield Stopped(severity=Severity.INFO, total=3, down=1, seconds=7000)
+    yield Started(at=0, severity=Severity.INFO, total=40, waiting=())
+    yield Started(at=0, severity=Severity.INFO, total=40, waiting=many(3), unclean=(10.0, 20.0))
+    for unclean in (None, (10.0, 20.0)):
+        start = Started(at=20, severity=Severity.WARNING, total=40, waiting=many(3), unclean=unclean)
+        yield attrs.evolve(incident(trouble()), started=start)
+        yield attrs.evolve(incident(trouble(until=30)), phase=Phase.RESOLVED, started=start)
+    yield Stopped(severity=Severity.INFO, total=3, down=1, seconds=7000, goes_on=True)
     yield Stopped(severity=Severity.INFO, total=3, down=0, seconds=7000)
     yield Maintenance(severity=Severity.INFO, subject="upbit", begins=True, until=900)
     yield Maintenance(severity=Severity.INFO, subject="upbit", begins=False, until=900)
@@ -157,12 +162,12 @@ def test_a_whole_host_in_english() -> None:
 
 def test_the_start_in_the_words_of_the_issue() -> None:
     """Who is not there stands in the first line, with the cause."""
-    report = Started(severity=Severity.WARNING, total=40, waiting=(trouble(Reason.REFUSED, GOPAX),))
+    report = Started(at=0, severity=Severity.WARNING, total=40, waiting=(trouble(Reason.REFUSED, GOPAX),))
     first = text(report).split("\n")[0]
     assert first == "40개 피드 중 39개 연결 성공, gopax-krw 대기: 서버가 연결을 거부함"
-    connecting = Started(severity=Severity.WARNING, total=40, waiting=(trouble(Reason.STOPPED, GOPAX),))
+    connecting = Started(at=0, severity=Severity.WARNING, total=40, waiting=(trouble(Reason.STOPPED, GOPAX),))
     assert text(connecting) == "40개 피드 중 39개 연결 성공, gopax-krw 대기: 연결 중"
-    assert text(Started(severity=Severity.INFO, total=40, waiting=())) == "40개 피드 모두 연결 성공"
+    assert text(Started(at=0, severity=Severity.INFO, total=40, waiting=())) == "40개 피드 모두 연결 성공"
 
 
 def test_foreign_text_is_cleaned() -> None:

@@ -8,7 +8,7 @@ it has been calm.
 """
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from actors.errors import Reason
 from actors.notifier.folds import (
@@ -25,6 +25,7 @@ from actors.notifier.folds import (
     graver,
     gravest,
 )
+from actors.notifier.handover import Left
 from actors.notifier.notification import Severity, akin
 from actors.notifier.reports import Incident, Kind, Phase, Scope
 
@@ -32,11 +33,49 @@ from actors.notifier.reports import Incident, Kind, Phase, Scope
 class Folding:
     """The feeds, and the incidents that they are folded into."""
 
-    def __init__(self) -> None:
+    def __init__(self, left: Mapping[str, Left]) -> None:
+        """``left`` is what the process before this one has told of, by feed."""
         self.feeds: dict[str, Watched] = {}
+        self.joined = 0
+        """How many feeds an incident that was told of has taken in without a word."""
         self._folds: list[Fold] = []
+        self._left = dict(left)
 
     # -- what happens to a feed
+
+    def add(self, feed: Watched, at: float) -> None:
+        """Watch a feed; the incident that it was in when the process before this one ended goes on."""
+        name = feed.origin.feed
+        self.feeds[name] = feed
+        left = self._left.pop(name, None)
+        if left is None or left.host != feed.origin.host or feed.muted:
+            return
+        fold = left.fold
+        feed.reason, feed.severity, feed.flapping = left.reason, left.severity, fold.kind is Kind.FLAPPING
+        if feed.flapping:
+            feed.edges.append(at)
+        elif left.until is None:
+            feed.down = left.since
+        if fold not in self._folds:
+            self._folds.append(fold)
+        feed.part = fold.parts[name] = Part(
+            feed,
+            fold,
+            left.since,
+            left.severity,
+            left.reason,
+            at,
+            until=left.until,
+            lost=left.lost,
+            edges=left.edges,
+            told=left.severity,
+        )
+        self._schedule(fold)
+        fold.due = max(fold.due, at + SETTLE)  # not before its other feeds have been added
+
+    def forget(self) -> None:
+        """Feeds that are added from now on are new."""
+        self._left.clear()
 
     def lost(self, feed: Watched, reason: Reason, severity: Severity, at: float) -> None:
         """A session or a dial of the feed has failed."""
@@ -84,6 +123,13 @@ class Folding:
         else:
             self._schedule(fold)
 
+    def close(self, feed: Watched, at: float) -> None:
+        """The feed has been stopped. That is no recovery of the others: they may be about to be stopped, too."""
+        part = feed.part
+        self.leave(feed)
+        if part is not None:
+            part.fold.due = max(part.fold.due, at + SETTLE)
+
     def mute(self, feed: Watched) -> None:
         """Nothing is told about the feed any more."""
         feed.muted, feed.flapping = True, False
@@ -97,6 +143,11 @@ class Folding:
             self._enter(feed, at)
 
     # -- what is to be told
+
+    @property
+    def told(self) -> Sequence[Fold]:
+        """The incidents that have been told of and are not over."""
+        return [fold for fold in self._folds if fold.told_at is not None]
 
     @property
     def wake(self) -> float:
@@ -129,6 +180,9 @@ class Folding:
         for fold in list(self._folds):
             if fold in self._folds and fold.told_at is None:
                 self._mark(self._widened(fold, now), now)
+            elif fold in self._folds and not fold.over:
+                fold.repeats += 1
+                self._mark(fold, now)
 
     def due(self, now: float, hold: float) -> Iterator[Incident]:
         """The messages of this moment, in the order in which they fell due.
@@ -196,6 +250,7 @@ class Folding:
             self._folds.append(fold)
         known = wide and (wide.scope is not Scope.HOSTS or host in wide.hosts) and not graver(severity, wide.told)
         told = severity if known else None
+        self.joined += told is not None
         part = Part(feed, fold, at, severity, feed.reason, at + WAITS[severity], told=told)
         feed.part = fold.parts[feed.origin.feed] = part
         self._schedule(fold)
@@ -266,6 +321,7 @@ class Folding:
         fold.told_at = now
         for part in fold.parts.values():
             part.told = gravest((part.severity, part.told or Severity.INFO))
+        fold.told = fold.severity
         self._schedule(fold)
 
     def _report(self, fold: Fold, phase: Phase) -> Incident:

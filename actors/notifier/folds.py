@@ -114,6 +114,8 @@ class Fold:
     """The cause, where it is about feeds."""
     parts: dict[str, Part] = attrs.field(factory=dict[str, Part])
     due: float = math.inf
+    told: Severity | None = None
+    """How grave it was when it was last told."""
     told_at: float | None = None
     grown: int = 0
     """How often it was told because it had grown."""
@@ -128,11 +130,6 @@ class Fold:
     def hosts(self) -> set[str]:
         """Where feeds of it are down."""
         return {part.feed.origin.host for part in self.parts.values() if part.until is None}
-
-    @property
-    def told(self) -> Severity | None:
-        """How grave it was when it was last told."""
-        return gravest(part.told for part in self.parts.values() if part.told) if self.told_at is not None else None
 
     @property
     def severity(self) -> Severity:

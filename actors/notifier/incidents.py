@@ -6,6 +6,7 @@ Events go in by :meth:`Incidents.take`; :meth:`Incidents.step` says what is to b
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import attrs
 
@@ -25,10 +26,11 @@ from actors.events import (
     Unconfirmed,
 )
 from actors.notifier.folding import Folding
-from actors.notifier.folds import REPEATS, WAITS, Watched, gravest
+from actors.notifier.folds import REPEATS, WAITS, Fold, Watched, gravest
+from actors.notifier.handover import Left
 from actors.notifier.hours import QuietHours, Window
 from actors.notifier.notification import OUR_OWN_WISH, PAGES, Severity
-from actors.notifier.reports import Beat, Concerns, Maintenance, Report, Started, Stopped
+from actors.notifier.reports import Beat, Concerns, Kind, Maintenance, Report, Started, Stopped
 
 START_WAIT = 60.0
 """Seconds that the feeds have to go live before the summary of the start is sent without them."""
@@ -69,6 +71,10 @@ class _Concern:
     told: int = 0
 
 
+def _young(fold: Fold) -> bool:
+    return fold.kind is Kind.OUTAGE and not fold.repeats
+
+
 class Incidents:
     """Turns events into reports.
 
@@ -78,6 +84,10 @@ class Incidents:
         unclean: The process before this one ended without a stop: when it was last seen and when this one began.
         told: The windows that were open, and told of, when the process before this one ended. Those that somebody
             opened by hand go on, those of the rules are not told of once more.
+        left: What the process before this one has told of its feeds, by feed. Those incidents go on, and the first
+            message about them tells of the start. Where that is long in coming the start is told by itself: after
+            :data:`START_WAIT`, or after a clean stop in the middle of an incident that was never repeated with what
+            would have been its first repetition.
     """
 
     def __init__(
@@ -86,12 +96,18 @@ class Incidents:
         now: float,
         unclean: tuple[float, float] | None = None,
         told: Sequence[Window] = (),
+        left: Mapping[str, Left] = MappingProxyType({}),
     ) -> None:
         self.rules = rules
-        self._folding = Folding()
+        self._folding = Folding(left)
         self._began = now
         self._unclean = unclean
-        self._started = False
+        self._owed = True
+        """Whether the start is still to be told."""
+        self._telling = bool(left)
+        """Whether incidents are told by themselves, and not with the start."""
+        self._goes_on = any(_young(each.fold) for each in left.values())
+        self._patience = REPEATS[0] if self._goes_on and unclean is None else START_WAIT
         self._concerns: dict[tuple[str, type[Event]], _Concern] = {}
         self._open = list(told)
         self._ahead = sorted((each for each in rules.windows if each not in told), key=lambda window: window.begins)
@@ -102,10 +118,19 @@ class Incidents:
     @property
     def wake(self) -> float:
         """When :meth:`step` has something to do, at the latest, while no event comes."""
-        start = math.inf if self._started else self._began + (START_LEAST if self._all_live() else START_WAIT)
         concerns = min((each.due for each in self._concerns.values()), default=math.inf)
-        folding = self._folding.wake if self._started else self._folding.page_wake
-        return min(start, concerns, folding, self._beat, self._alarm)
+        folding = self._folding.wake if self._telling else self._folding.page_wake
+        return min(self._start_due, concerns, folding, self._beat, self._alarm)
+
+    @property
+    def told(self) -> Sequence[Fold]:
+        """The incidents that have been told of and are not over."""
+        return self._folding.told
+
+    @property
+    def joined(self) -> int:
+        """How many feeds they have taken in without a word."""
+        return self._folding.joined
 
     @property
     def muted(self) -> tuple[Window, ...]:
@@ -132,7 +157,7 @@ class Incidents:
         match event:
             case StateChanged(state=LinkState.STOPPED):
                 feed.stopped, feed.live = True, False
-                self._folding.leave(feed)
+                self._folding.close(feed, event.at)
             case StateChanged():
                 feed.stopped = False
                 if event.state is LinkState.GAVE_UP:
@@ -152,17 +177,23 @@ class Incidents:
             case _:
                 pass
 
-    def stop(self, now: float) -> Stopped:
-        """The last report of all."""
+    def stop(self, now: float, *, kept: bool) -> Stopped:
+        """The last report of all; ``kept`` says whether the next process will know of the incidents."""
         feeds = self._folding.feeds.values()
         down = sum(feed.down is not None for feed in feeds)
-        return Stopped(severity=Severity.INFO, total=len(feeds), down=down, seconds=now - self._began)
+        return Stopped(
+            severity=Severity.INFO,
+            total=len(feeds),
+            down=down,
+            seconds=now - self._began,
+            goes_on=kept and down > 0 and self._goes_on,
+        )
 
     def _feed(self, event: FeedEvent) -> Watched:
         feed = self._folding.feeds.get(event.origin.feed)
         if feed is None:
-            feed = self._folding.feeds[event.origin.feed] = Watched(event.origin)
-            feed.muted = any(window.covers(event.origin) for window in self._open)
+            feed = Watched(event.origin, muted=any(window.covers(event.origin) for window in self._open))
+            self._folding.add(feed, event.at)
         return feed
 
     def _lost(self, feed: Watched, reason: Reason, least: Severity, at: float) -> None:
@@ -191,16 +222,19 @@ class Incidents:
         hold = quiet.remaining(wall) if quiet else 0.0
         reports: list[Report] = list(self._turn_windows(now, wall))
         self._folding.calm(now)
-        if not self._started:
+        if not self._telling:
             reports += self._start(now)
-        if self._started:
-            reports += self._folding.due(now, hold)
+        if self._telling:
+            reports += self._told(now, hold)
         reports += self._due_concerns(now, hold)
         if now >= self._beat:
             self._beat = now + self.rules.heartbeat
             feeds = self._running()
             live = sum(feed.live for feed in feeds)
             reports.append(Beat(severity=Severity.INFO, total=len(feeds), live=live))
+        if reports:
+            # as of the last message: by the time of the stop the feeds have ended, and have left their incidents
+            self._goes_on = any(map(_young, self._folding.told))
         return reports
 
     def _running(self) -> list[Watched]:
@@ -210,26 +244,50 @@ class Incidents:
         feeds = self._running()
         return bool(feeds) and all(feed.live for feed in feeds)
 
+    @property
+    def _start_due(self) -> float:
+        if not self._owed:
+            return math.inf
+        if self._telling:
+            return self._began + (self._patience if self._folding.told else START_WAIT)
+        return self._began + (START_LEAST if self._all_live() else START_WAIT)
+
     def _start(self, now: float) -> Iterator[Started]:
         """The summary of the start, when it is due; whatever is wrong by then has been told with it."""
-        age = now - self._began
-        page = self._folding.page_wake <= now
-        if not page and age < (START_LEAST if self._all_live() else START_WAIT):
+        if now < min(self._start_due, self._folding.page_wake):
             return
+        self._owed, self._telling = False, True
+        if self._running() or self._unclean is not None:
+            yield self._summary()
+            self._folding.adopt(now)
+
+    def _told(self, now: float, hold: float) -> Iterator[Report]:
+        """What is due of the incidents; the first message tells of the start, too, where that is owed."""
+        if now >= self._began + START_WAIT:
+            self._folding.forget()
+        for incident in self._folding.due(now, hold):
+            if self._owed:
+                self._owed = False
+                start = self._summary()
+                least = Severity.WARNING if start.unclean else Severity.INFO
+                yield attrs.evolve(incident, started=start, severity=gravest((incident.severity, least)))
+            else:
+                yield incident
+        if now >= self._start_due:
+            yield from self._start(now)
+
+    def _summary(self) -> Started:
         feeds = self._running()
-        self._started = True
-        if not feeds and self._unclean is None:
-            return
         waiting = [feed for feed in feeds if not feed.live]
         told = (feed.severity if feed.down is not None else Severity.WARNING for feed in waiting if not feed.muted)
         severity = gravest((*told, Severity.WARNING if self._unclean else Severity.INFO))
-        yield Started(
+        return Started(
             severity=severity,
+            at=self._began,
             total=len(feeds),
             waiting=tuple(feed.trouble for feed in waiting),
             unclean=self._unclean,
         )
-        self._folding.adopt(now)
 
     def _due_concerns(self, now: float, hold: float) -> Iterator[Concerns]:
         for key, concern in list(self._concerns.items()):

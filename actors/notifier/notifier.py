@@ -15,6 +15,7 @@ from actors.events import ChannelTrouble, Event, EventHook
 from actors.notifier.channel import Channel, Letter
 from actors.notifier.courier import Courier, Queued
 from actors.notifier.folds import graver
+from actors.notifier.handover import LASTS, handed, inherited
 from actors.notifier.heartbeat import Ping
 from actors.notifier.hours import Window, kept, local, reopened
 from actors.notifier.incidents import TAKEN, Incidents, Rules
@@ -28,7 +29,10 @@ SIGN_OF_LIFE = 10.0
 """Seconds between two notes in the spool that we run: what an unclean stop is dated by."""
 
 _RUNNING = "running"
+"""When we were last seen to run; empty after a stop."""
+_STOPPED = "stopped"
 _WINDOWS = "windows"
+_INCIDENTS = "incidents"
 
 
 @attrs.frozen
@@ -103,6 +107,8 @@ class Notifier:
         self._incidents: Incidents | None = None
         self._kept: tuple[Window, ...] = ()
         """The open windows that the next process will know of."""
+        self._joined = 0
+        """How many feeds had joined incidents without a word when these were last left to it."""
         self._outbox: list[tuple[str, Letter]] = []
         """Letters by channel that are not in the spool yet."""
         self._wanted: set[type[Event]] = set()
@@ -182,7 +188,8 @@ class Notifier:
         """Take up what an earlier process has left; an earlier incarnation's is still here."""
         if self._incidents is not None or not self._couriers:
             return
-        now, wall, unclean, windows = trio.current_time(), self._wall(), None, None
+        now, wall = trio.current_time(), self._wall()
+        unclean, windows, incidents = None, None, None
         if spool is not None:
             for stored in await spool.load():
                 courier = self._couriers.get(stored.channel)
@@ -193,16 +200,27 @@ class Notifier:
             seen = await spool.recall(_RUNNING)
             if seen:
                 unclean = (now - max(wall - int(seen), 0) / 1e9, now)
+            ended = seen or await spool.recall(_STOPPED)
+            if ended and wall - int(ended) <= LASTS * 1e9:
+                incidents = await spool.recall(_INCIDENTS)
             await spool.remember(_RUNNING, str(wall))
             windows = await spool.recall(_WINDOWS)
         if self._in_style(Style.INCIDENTS):
             self._kept = reopened(windows, self._rules.windows)
-            self._incidents = Incidents(self._rules, now, unclean, self._kept)
+            left = inherited(incidents, now, wall)
+            self._incidents = Incidents(self._rules, now, unclean, self._kept, left)
 
     async def _show_life(self, spool: Spool) -> None:
         while True:
             await trio.sleep(SIGN_OF_LIFE)
             await spool.remember(_RUNNING, str(self._wall()))
+            if self._incidents is not None and self._incidents.joined > self._joined:
+                await self._leave(spool, self._incidents)
+
+    async def _leave(self, spool: Spool, incidents: Incidents) -> None:
+        """Leave to the next process what was told of; not as of the stop, when the feeds are gone from it."""
+        self._joined = incidents.joined
+        await spool.remember(_INCIDENTS, handed(incidents.told, trio.current_time(), self._wall()))
 
     async def _listen(self, spool: Spool | None) -> None:
         """Wait for an event, or for something to be due, and post what is to be told."""
@@ -214,20 +232,27 @@ class Notifier:
     async def _catch_up(self, spool: Spool | None) -> None:
         while len(self._mailbox):
             self._take(await self._mailbox.receive())
+        reports: Sequence[Report] = ()
         if self._incidents is not None:
-            for report in self._incidents.step(trio.current_time(), self._wall()):
+            reports = self._incidents.step(trio.current_time(), self._wall())
+            for report in reports:
                 self._report(report)
         await self._post(spool)
-        if spool is not None and self.muted != self._kept:
+        if spool is None or self._incidents is None:
+            return
+        if self.muted != self._kept:
             self._kept = self.muted
             await spool.remember(_WINDOWS, kept(self._kept, self._rules.windows))
+        if reports:
+            await self._leave(spool, self._incidents)
 
     async def _say_goodbye(self, spool: Spool | None) -> None:
         if spool is not None:
+            await spool.remember(_STOPPED, str(self._wall()))
             await spool.remember(_RUNNING, "")
         await self._catch_up(spool)
         if self._incidents is not None:
-            self._report(self._incidents.stop(trio.current_time()))
+            self._report(self._incidents.stop(trio.current_time(), kept=spool is not None))
         await self._post(spool)
 
     def _take(self, event: Event) -> None:

@@ -50,7 +50,8 @@ class _Writer:
     def lines(self, report: Report) -> list[str]:
         match report:
             case Incident():
-                return self._resolved(report) if report.phase is Phase.RESOLVED else self._incident(report)
+                lines = self._resolved(report) if report.phase is Phase.RESOLVED else self._incident(report)
+                return [*lines, *self._restarted(report.started)]
             case Concerns():
                 return self._concerns(report)
             case Started():
@@ -202,10 +203,20 @@ class _Writer:
                 lines += [self._why(failed)] if failed else []
             for reason in dict.fromkeys(each.reason for each in failed if each.reason in ACTIONS):
                 lines.append(self.line("action", action=ACTIONS[reason][self.language]))
-        if report.unclean is not None:
-            since, until = map(self.moment, report.unclean)
-            lines.append(self.line("unclean", since=since, until=until))
-        return lines
+        return [*lines, *self._unclean(report)]
+
+    def _restarted(self, report: Started | None) -> list[str]:
+        if report is None:
+            return []
+        live = report.total - len(report.waiting)
+        again = self.line("again", at=self.moment(report.at), total=report.total, live=live)
+        return [again, *self._unclean(report)]
+
+    def _unclean(self, report: Started) -> list[str]:
+        if report.unclean is None:
+            return []
+        since, until = map(self.moment, report.unclean)
+        return [self.line("unclean", since=since, until=until)]
 
     def _waits(self, waiting: Sequence[Trouble]) -> str:
         if len(waiting) > 1:
@@ -216,7 +227,9 @@ class _Writer:
 
     def _stopped(self, report: Stopped) -> list[str]:
         lines = [self.line("stopped", total=report.total), self.line("uptime", seconds=self.seconds(report.seconds))]
-        return [*lines, self.line("down_then", count=report.down)] if report.down else lines
+        if report.down:
+            lines.append(self.line("down_then", count=report.down))
+        return [*lines, self.line("goes_on")] if report.goes_on else lines
 
     def _maintenance(self, report: Maintenance) -> list[str]:
         subject = clean(report.subject)

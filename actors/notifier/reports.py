@@ -79,6 +79,8 @@ class Incident(Report):
     """How many feeds the scope has: all of the host's, or all."""
     hosts: int
     """How many hosts there are."""
+    started: "Started | None" = None
+    """The start of this process, where it goes on with the incidents of the one before it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -94,6 +96,8 @@ class Concerns(Report):
 class Started(Report):
     """The feeds have been given time to connect."""
 
+    at: float
+    """When it began."""
     total: int
     waiting: tuple[Trouble, ...]
     """Those that are not live, by name; the reason is ``STOPPED`` where nothing has failed yet."""
@@ -109,6 +113,8 @@ class Stopped(Report):
     down: int
     seconds: float
     """How long it ran."""
+    goes_on: bool = False
+    """Whether a process that starts soon tells of that with the next message about the incidents that are open."""
 
 
 @attrs.frozen(kw_only=True)
