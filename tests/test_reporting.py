@@ -80,6 +80,7 @@ def reports() -> Iterator[Report]:
         yield incident(lost, trouble(until=5), phase=Phase.RESOLVED)
     yield Started(at=0, severity=Severity.INFO, total=40, waiting=())
     yield Started(at=0, severity=Severity.INFO, total=40, waiting=many(3), unclean=(10.0, 20.0))
+    yield incident(trouble(), trouble(until=400.0), scope=Scope.HOST, phase=Phase.REPEATED)
     for unclean in (None, (10.0, 20.0)):
         start = Started(at=20, severity=Severity.WARNING, total=40, waiting=many(3), unclean=unclean)
         yield attrs.evolve(incident(trouble()), started=start)
@@ -158,6 +159,22 @@ def test_a_whole_host_in_english() -> None:
     assert words[0] == "[Upbit] WebSocket outage of the whole host: 30 of 30 feeds lost"
     assert words[1] == f"feeds: {', '.join(f'f{n}' for n in range(SHOWN))} and 20 more"
     assert words[3].startswith("causes: the server cut the connection without a close frame (20), ")
+
+
+def test_a_wide_outage_is_told_as_far_as_it_reaches_now() -> None:
+    """Once most are back it is no longer the host, or the network; who is back is named."""
+    first = [
+        text(incident(*many(4), scope=scope), Language.EN).split("\n")[0] for scope in (Scope.HOSTS, Scope.NETWORK)
+    ]
+    assert first == [
+        "[Upbit] WebSocket connections lost: 2 of 2 hosts, 4 of 4 feeds",
+        "[Network] WebSocket outage: 2 of 2 hosts, 4 of 4 feeds lost",
+    ]
+    for scope in (Scope.HOST, Scope.HOSTS, Scope.NETWORK):
+        left = incident(trouble(), *many(4, until=400.0), scope=scope, phase=Phase.REPEATED)
+        words = text(left, Language.EN).split("\n")
+        assert words[0] == "[Upbit] WebSocket connection lost (still, for 15 min)"
+        assert words[4] == "back meanwhile: f0, f1, f2, f3"
 
 
 def test_the_start_in_the_words_of_the_issue() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actors.errors import Reason
 from actors.events import Origin
-from actors.notifier.folds import FRESH, SETTLE
+from actors.notifier.folds import FRESH, INTERVAL, SETTLE
 from actors.notifier.notification import Severity
 from actors.notifier.reports import Incident, Kind, Phase, Scope
 from tests.test_incidents import BEGIN, FAR, PAGE, WARN, A, B, Told, down, incidents, origin, phases, started, up
@@ -98,6 +98,47 @@ def test_what_else_breaks_at_a_host_that_was_named() -> None:
         (BEGIN + WARN, Phase.OPENED, Scope.HOSTS, Kind.OUTAGE),
         (BEGIN + 200 + PAGE, Phase.OPENED, Scope.FEEDS, Kind.OUTAGE),
     ]
+
+
+def test_a_second_cause_at_a_host_is_part_of_the_incident() -> None:
+    """What may have the same cause is told with it, as it spreads, and is over with it."""
+    feeds = [origin(f"u{n}") for n in range(9)]
+    lost = [down(BEGIN, feeds[0]), down(BEGIN + 20, feeds[1], Reason.REFUSED), down(BEGIN + 60, feeds[2], Reason.RESET)]
+    told = started([*feeds, FAR]).play([*lost, *(up(BEGIN + 200 + n, feeds[n]) for n in range(3))], BEGIN + 900)
+    assert [(at, phase) for at, phase, _, _ in incidents(told)] == [
+        (BEGIN + WARN, Phase.OPENED),
+        (BEGIN + WARN + INTERVAL, Phase.GREW),
+        (BEGIN + 202 + SETTLE, Phase.RESOLVED),
+    ]
+    assert [len(report.troubles) for report in reports(told)] == [2, 3, 3]
+
+
+def test_a_graver_cause_is_told_once_for_all() -> None:
+    """A hundred feeds that are banned one after the other, when they dial again, are one more message."""
+    feeds = [origin(f"u{n}") for n in range(100)]
+    lost = [down(BEGIN, feed) for feed in feeds]
+    banned = [down(BEGIN + 40 + n, feed, Reason.HTTP_BANNED) for n, feed in enumerate(feeds)]
+    told = started([*feeds, FAR]).play([*lost, *banned, *(up(BEGIN + 300, feed) for feed in feeds)], BEGIN + 400)
+    assert [(at, phase) for at, phase, _, _ in incidents(told)] == [
+        (BEGIN + WARN, Phase.OPENED),
+        (BEGIN + 40 + PAGE, Phase.GREW),
+        (BEGIN + 300 + SETTLE, Phase.RESOLVED),
+    ]
+    assert [report.severity for report in reports(told)] == [Severity.WARNING, Severity.PAGE, Severity.PAGE]
+
+
+def test_a_part_that_is_back_is_told_with_the_repetition() -> None:
+    """Who has come back before all have is no message; who is lost again meanwhile is none either."""
+    feeds = [origin(f"u{n}") for n in range(10)]
+    scene = started([*feeds, FAR])
+    events = [*(down(BEGIN, feed, Reason.CRASH) for feed in feeds), *(up(BEGIN + 100, feed) for feed in feeds[1:])]
+    told = scene.play([*events, down(BEGIN + 200, feeds[1])], BEGIN + 1000)
+    assert phases(told) == [Phase.OPENED, Phase.REPEATED]
+    hurt = [each.origin for each in reports(told)[1].troubles if each.until is None]
+    assert hurt == feeds[:2]
+    told = scene.play([up(BEGIN + 1000, feed) for feed in feeds[:2]], BEGIN + 1100)
+    # a page it was, and whoever was paged is told that it is over
+    assert [(report.phase, report.severity) for report in reports(told)] == [(Phase.RESOLVED, Severity.PAGE)]
 
 
 def test_hosts_that_flap_together_are_one_note() -> None:

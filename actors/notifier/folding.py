@@ -232,7 +232,7 @@ class Folding:
             return
         part.severity, part.reason, part.due = severity, reason, at + WAITS[severity]
         if not graver(severity, part.fold.told):  # its incident is known to be as grave as that
-            part.told = severity
+            part.told = gravest((severity, part.told))
         self._schedule(part.fold)
 
     def _enter(self, feed: Watched, at: float) -> None:

@@ -82,6 +82,9 @@ class _Writer:
         if report.phase is Phase.REPEATED:
             first = self.line("still", first=first, seconds=self.seconds(self.now - since))
         lines = [first, self._which(hurt), self.line("since", at=self.moment(since)), self._why(hurt)]
+        well = [each for each in report.troubles if each.until is not None]
+        if well:
+            lines.append(self.line("back_meanwhile", feeds=self.feeds(well)))
         if report.kind is Kind.FLAPPING:
             return [*lines, self.line("changes", count=sum(each.edges for each in hurt)), self.line("held")]
         return [*lines, *self._what_next(report, hurt)]
@@ -90,13 +93,13 @@ class _Writer:
         name, count = self.names(hurt), len(hurt)
         if report.kind is Kind.FLAPPING:
             return self.line("flapping", name=name, count=count)
-        if report.scope is Scope.NETWORK:
-            hosts = len({each.origin.host for each in hurt})
+        hosts = len({each.origin.host for each in hurt})
+        # as far as it reaches now: some may be back
+        if report.scope is Scope.NETWORK and 2 * hosts > report.hosts:
             return self.line("network_lost", hosts=report.hosts, hurt=hosts, total=report.total, count=count)
-        if report.scope is Scope.HOSTS:
-            hosts = len({each.origin.host for each in hurt})
+        if report.scope > Scope.HOST and hosts > 1:
             return self.line("hosts_lost", name=name, hosts=report.hosts, hurt=hosts, total=report.total, count=count)
-        if report.scope is Scope.HOST:
+        if report.scope is Scope.HOST and 2 * count >= report.total:
             return self.line("host_lost", name=name, total=report.total, count=count)
         if count > 1:
             return self.line("many_lost", name=name, count=count)

@@ -97,6 +97,7 @@ LINES: Mapping[str, Words] = {
         "nothing more is told of these until they have been stable for 10 minutes",
     ),
     "held_windows": _words("이 동안 알림을 보내지 않습니다", "no alert is sent meanwhile"),
+    "back_meanwhile": _words("그사이 복구: {feeds}", "back meanwhile: {feeds}"),
     "back": _words("모두 정상입니다", "all is well"),
     "still_down": _words("아직 끊긴 피드: {feeds}", "still down: {feeds}"),
     "waiting": _words("{feeds} 대기", "waiting for {feeds}"),
