@@ -1,10 +1,12 @@
 """Alerts as an operator has them: the tables under [notify], secrets, `mute`, `notify test`, and how fast a page is."""
 
+import io
 import os
 import random
+import string
 import time
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -34,14 +36,17 @@ from supervisors.standalone.config import Config, load_config
 from supervisors.standalone.control import ask
 from supervisors.standalone.mistakes import BadInput
 from supervisors.standalone.mute import muting
-from supervisors.standalone.notify import ADVICE, advice
+from supervisors.standalone.notify import advice
+from supervisors.standalone.saying import say
 from supervisors.standalone.secrets import Secrets
+from supervisors.standalone.words import ADVICE, SAID, UNKNOWN
 from tests.bot_api import TOKEN, bot_api, refusal
 from tests.script import TLS, ca_file, read_until, rest, running, script
 from tests.test_notifier import Fake
 
 UPBIT = Origin("upbit-krw", "upbit", "[업비트]", "[Upbit]", "api.upbit.com")
 OTHER = Origin("bithumb", "bithumb", "[빗썸]", "[Bithumb]", "ws.bithumb.com")
+SEOUL = timezone(timedelta(hours=9), "KST")
 FEED = '[feed.up]\non = "upbit"\ntrade = ["KRW-BTC"]\n'
 HOW = 'write "${env:NAME}", "${file:PATH}" or "${credential:NAME}"'
 AT = "2026-12-01T02:00:00+09:00"
@@ -286,7 +291,7 @@ async def test_muting_a_running_notifier(nursery: trio.Nursery, autojump_clock: 
     for origin in (UPBIT, OTHER):
         notifier.hook(live(trio.current_time(), origin))
     await trio.sleep(10)
-    with pytest.raises(ValueError, match="named 'okx'"):
+    with pytest.raises(LookupError, match="named 'okx'"):
         notifier.mute("okx", 60)
     notifier.mute("upbit", 7200)
     await trio.sleep(1)
@@ -429,18 +434,19 @@ async def test_notify_test(tmp_path: Path) -> None:
             base_url = "{api.url}"
             ca_file = "ca.pem"
             [notify.console.here]
+            language = "en"
             """
         )
         config = ("--config", str(tmp_path / "feedwarden.toml"))
         done = await script("notify", "test", *config, home=tmp_path, env=ENVIRONMENT)
-        assert (done.code, done.out) == (0, b"ops: arrived\nhere: arrived\n")
-        assert "시험 메시지입니다".encode() in done.err
+        assert (done.code, done.out.decode()) == (0, "ops: 도착했습니다\nhere: arrived\n")
+        assert b"this is a test message" in done.err
         assert api.delivered()[0].startswith("시험 메시지입니다")
         api.script.append(refusal(403, "Forbidden: bot was blocked by the user"))
         done = await script("notify", "test", "--to", "ops", *config, home=tmp_path, env=ENVIRONMENT)
         assert done.code == 1
-        assert b"ops: the bot may not write to the chat" in done.out
-        assert b"Unblock it" in done.out
+        assert "ops: 도착하지 않았습니다: the bot may not write to the chat" in done.out.decode()
+        assert "봇 차단을 풀거나" in done.out.decode()
         done = await script("notify", "test", "--to", "op", *config, home=tmp_path, env=ENVIRONMENT)
         assert (done.code, done.err) == (2, b"--to op: no channel has this name, did you mean 'ops'?\n")
         assert TOKEN.encode() not in done.out + done.err
@@ -472,10 +478,52 @@ async def test_notify_test_without_a_channel(tmp_path: Path) -> None:
 
 
 def test_every_advice_can_be_reached() -> None:
-    """No advice hides another, and what is unknown is said to be."""
-    for mark, words in ADVICE.items():
-        assert advice(f"something: {mark}") == words
-    assert "Nothing here is known" in advice("42")
+    """No advice hides another, and what is unknown is said to be, in both languages."""
+    for language in Language:
+        for mark, words in ADVICE.items():
+            assert advice(f"something: {mark}", language) == words[language]
+        assert advice("42", language) == UNKNOWN[language]
+
+
+def test_what_the_commands_say_is_complete_in_both_languages() -> None:
+    """No line lacks a language, and each names the same figures in both."""
+    for words in (*SAID.values(), *ADVICE.values(), UNKNOWN):
+        assert set(words) == set(Language)
+        assert any("가" <= letter <= "힣" for letter in words[Language.KO])
+        assert words[Language.EN].isascii()
+        fields = [{field for _, field, _, _ in string.Formatter().parse(line) if field} for line in words.values()]
+        assert fields[0] == fields[1], words
+
+
+def test_a_terminal_without_korean() -> None:
+    """What cannot be shown is escaped, and is no traceback."""
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    say("도착 ok", out)
+    out.seek(0)
+    assert out.read() == "\\ub3c4\\ucc29 ok\n"
+
+
+async def test_mute_speaks_as_the_first_channel(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
+    """Whom the process tells in Korean it also answers in Korean, in the configured zone."""
+    feeds = Feeds(None, network=None, wall=time.time_ns, random=None)
+    assert Notifier([]).language is Language.EN
+    for language, refused, no_feed, muted in (
+        (Language.KO, "채널이 없습니다", "x: 이런 이름의 피드나 거래소가 없습니다", "까지 알림을 보내지 않습니다"),
+        (Language.EN, "there is none", "there is no feed and no exchange named 'x'", "upbit is muted until"),
+    ):
+        mute = muting(feeds)["mute"]
+        feeds.notifier = Notifier([Fake(language=language)])
+        assert mute("upbit", 60)["refused"].endswith(refused)
+        feeds.notifier = Notifier([Route(Fake(language=language), Style.INCIDENTS)], zone=SEOUL, wall=lambda: 0)
+        nursery.start_soon(feeds.notifier.run)
+        await wait_all_tasks_blocked()
+        feeds.notifier.hook(live(0))
+        await trio.sleep(1)
+        assert mute("x", 60) == {"refused": no_feed}
+        answer = mute("upbit", 60)
+        assert muted in answer["said"]
+        assert "1970-01-01 09:01:00 KST" in answer["said"]
+        assert answer["until"].startswith("1970-01-01T00:01:00")
 
 
 # -- mute -----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import trio
 
 from actors.actor import NO_CONTEXT, Context, Mailbox, Overflow
 from actors.events import ChannelTrouble, Event, EventHook
-from actors.notifier.channel import Channel, Letter
+from actors.notifier.channel import Channel, Language, Letter
 from actors.notifier.courier import Courier, Queued
 from actors.notifier.folds import graver
 from actors.notifier.handover import LASTS, handed, inherited
@@ -92,7 +92,7 @@ class Notifier:
         self._dropped = 0
         self._emit = emit
         self._wall = wall
-        self._zone = zone
+        self.zone = zone
         self._ids = random or _random.SystemRandom()
         self._rules = rules or Rules()
         self._couriers = {
@@ -116,6 +116,11 @@ class Notifier:
             self._wanted.update(events if self._in_style(style) else ())
         self._look = trio.CancelScope()
         """The wait for the next event."""
+
+    @property
+    def language(self) -> Language:
+        """What the first channel speaks; English if there is none."""
+        return next((courier.channel.language for courier in self._couriers.values()), Language.EN)
 
     @property
     def queued(self) -> dict[str, int]:
@@ -146,12 +151,13 @@ class Notifier:
         """Tell nothing about a feed, or the feeds of an exchange, for so long; returns the window.
 
         Raises:
-            ValueError: there is no such feed, or no channel in style incidents.
+            LookupError: there is no such feed or exchange.
+            ValueError: there is no channel in style incidents.
         """
         if self._incidents is None:
             raise ValueError("only channels in style incidents can be muted, and there is none")
         if not self._incidents.knows(subject):
-            raise ValueError(f"there is no feed and no exchange named {subject!r}")
+            raise LookupError(f"there is no feed and no exchange named {subject!r}")
         now = self._wall()
         window = Window(subject, now, now + round(seconds * 1e9))
         self._incidents.mute(window)
@@ -279,7 +285,7 @@ class Notifier:
         now, wall = trio.current_time(), self._wall()
 
         def moment(at: float) -> str:
-            return f"{local(wall + round((at - now) * 1e9), self._zone):%Y-%m-%d %H:%M:%S %Z}"
+            return f"{local(wall + round((at - now) * 1e9), self.zone):%Y-%m-%d %H:%M:%S %Z}"
 
         couriers = self._in_style(*(styles or (Style.INCIDENTS,)))
         self._write(couriers, report.severity, lambda channel: tell(report, channel.language, moment, now))

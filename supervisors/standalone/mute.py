@@ -7,11 +7,12 @@ from typing import Any
 
 import trio
 
-from actors.notifier.hours import length
+from actors.notifier.hours import length, local
 from supervisors.feeds import Feeds
 from supervisors.standalone.control import ask, state_dir
 from supervisors.standalone.lines import iso
 from supervisors.standalone.mistakes import BadInput
+from supervisors.standalone.words import SAID
 
 
 def muting(feeds: Feeds) -> Mapping[str, Callable[..., dict[str, Any]]]:
@@ -20,11 +21,16 @@ def muting(feeds: Feeds) -> Mapping[str, Callable[..., dict[str, Any]]]:
     def mute(subject: str, seconds: float) -> dict[str, Any]:
         if feeds.notifier is None:
             return {"refused": "no notification channel is configured"}
+        notifier, language = feeds.notifier, feeds.notifier.language
         try:
-            window = feeds.notifier.mute(subject, float(seconds))
-        except ValueError as error:
-            return {"refused": str(error)}
-        return {"subject": window.subject, "until": iso(window.ends)}
+            window = notifier.mute(subject, float(seconds))
+        except LookupError:
+            return {"refused": SAID["no_feed"][language].format(subject=subject)}
+        except ValueError:
+            return {"refused": SAID["no_incidents"][language]}
+        until = f"{local(window.ends, notifier.zone):%Y-%m-%d %H:%M:%S %Z}"
+        said = SAID["muted"][language].format(subject=window.subject, until=until)
+        return {"subject": window.subject, "until": iso(window.ends), "said": said}
 
     return {"mute": mute}
 
@@ -41,6 +47,6 @@ def mute(subject: str, text: str, folder: Path | None) -> str:
     except ValueError as error:
         raise BadInput(f"{text}: {error}") from None
     answer = trio.run(lambda: ask(state_dir(folder, None, os.environ), "mute", subject=subject, seconds=seconds))
-    if "until" not in answer:
+    if "said" not in answer:
         raise BadInput(str(answer.get("refused") or answer.get("error")))
-    return f"{answer['subject']} is muted until {answer['until']}"
+    return str(answer["said"])

@@ -3,38 +3,16 @@
 import secrets
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import trio
 
-from actors.notifier import Channel, ChannelError, Letter, Severity, Undeliverable
+from actors.notifier import Channel, ChannelError, Language, Letter, Severity, Undeliverable
 from actors.notifier.reporting import tell
 from actors.notifier.reports import Trial
 from supervisors.standalone.config import Config
 from supervisors.standalone.mistakes import BadInput, nearest
-
-_NO_NAME = "The host's name cannot be found. Check this machine's DNS, and the spelling of the URL."
-ADVICE: Mapping[str, str] = {
-    "check the token": "Telegram knows no bot with this token. In Telegram open @BotFather, send /mybots, choose the "
-    "bot and `API Token`; put the whole text, like 123456789:AAF..., where the configuration's token points to.",
-    "check chat_id": "The bot has never met this chat. Open the bot in Telegram and press Start, or add it to the "
-    "group. The chat's number stands at the end of the address, after #, when it is open at web.telegram.org; a "
-    "group's begins with a minus.",
-    "invite or unblock it": "The chat does not let the bot write. Unblock it, or add it to the group again; in a "
-    "channel make it an administrator.",
-    "Telegram asks to wait": "Too many messages went to this chat. Wait as long as it says and try again.",
-    "Name or service not known": _NO_NAME,
-    "No address associated": _NO_NAME,
-    "Temporary failure in name resolution": "This machine's DNS does not answer. Check its network connection.",
-    "CERTIFICATE_VERIFY_FAILED": "The server's certificate is not trusted: install `ca-certificates`, or name the "
-    "authority in ca_file; a company proxy that opens TLS has an authority of its own.",
-    "refused": "Nothing listens there. Check the host, the port, and any proxy.",
-    "cannot be reached": "The network does not let us through. Where Telegram is blocked, set proxy for this channel.",
-    "check base_url": "What answers is not Telegram. Remove base_url, or correct it, and check the proxy.",
-    "check its url and key": "The receiver refuses us. Compare the URL and the key with what it expects.",
-    "apprise could not": "The URL is not understood, or its service refuses: compare it with apprise's documentation.",
-}
-"""What to do, by what stands in an error's text; the first that fits."""
+from supervisors.standalone.words import ADVICE, SAID, UNKNOWN
 
 LIMIT = 60.0
 """Seconds for one channel."""
@@ -58,9 +36,10 @@ async def test(config: Config, only: str | None, say: Callable[[str], object]) -
     for channel in channels:
         trouble = await _try(channel)
         fine = fine and not trouble
-        say(f"{channel.name}: {trouble}" if trouble else f"{channel.name}: arrived")
+        said = SAID["failed" if trouble else "arrived"][channel.language]
+        say(said.format(name=channel.name, trouble=trouble))
         if trouble:
-            say(f"  {advice(trouble)}")
+            say(f"  {advice(trouble, channel.language)}")
     return fine
 
 
@@ -80,7 +59,7 @@ async def _try(channel: Channel) -> str:
     return ""
 
 
-def advice(trouble: str) -> str:
+def advice(trouble: str, language: Language) -> str:
     """What a person may do about it."""
     fitting = (words for mark, words in ADVICE.items() if mark in trouble)
-    return next(fitting, "Nothing here is known to help; the line above is what the other side said.")
+    return next(fitting, UNKNOWN)[language]
