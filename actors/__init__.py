@@ -3,6 +3,7 @@
 from actors.actor import Actor, ActorEnded, Context, Mailbox, MailboxFull, Reply
 from actors.backoff import ReconnectStrategy
 from actors.connector import Connector
+from actors.consumer import Consumer
 from actors.errors import ConnectorError, Escalate, GiveUp, Reason, ReconnectRequested
 from actors.exchange import Channel, Exchange, Heartbeat, Limits, Rate, Session, Subscription
 from actors.feed import Feed
@@ -21,6 +22,7 @@ __all__ = [
     "Connector",
     "ConnectorError",
     "ConnectorStats",
+    "Consumer",
     "Context",
     "Down",
     "Escalate",

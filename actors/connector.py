@@ -391,7 +391,7 @@ class Connector:
 
     @property
     def _must_wait(self) -> bool:
-        return self.feed.overflow.policy == "block" and self.feed.full
+        return self.feed.full
 
     @property
     def _last_frame(self) -> float:

@@ -1,29 +1,30 @@
-"""The consumer's end of a feed: ``Message | Down | Gap``, in order, out of a bounded buffer.
+"""A feed: ``Message | Down | Gap``, in order, handed by its producers to each of its consumers.
 
-A feed outlives the sessions that serve it. Producers (connectors) call its synchronous methods; one consumer
-iterates it, message by message or batch by batch.
+A feed outlives the sessions that serve it. Producers (connectors) call its synchronous methods; consumers iterate it,
+message by message or batch by batch, each out of a bounded backlog of its own.
 """
 
-from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-import attrs
 import trio
 
-from actors.errors import GiveUp, Reason
+from actors.backlog import Spill
+from actors.consumer import Batches, Consumer
+from actors.errors import GiveUp
 from actors.events import EventHook, GapReported, LinkState, Overflowed
 from actors.exchange import Exchange, Kind, Subscription
 from actors.items import DROP_OLDEST, Batch, Down, FeedFailed, Gap, Message, Overflow
 from actors.line import PROGRESS, Line, Part, sum_up
 from actors.stats import ConnectorStats
 
-CHECKPOINT_EVERY = 64
-"""Items that one task may take without a checkpoint: a checkpoint costs ten times what an item does."""
-
 
 class Feed(Line):
-    """What a consumer holds: iterate it, or its :meth:`batches`.
+    """What an application holds: iterate it, its :meth:`batches`, or a :meth:`consumer` of it.
+
+    Until somebody takes, the feed keeps what comes, and all of it goes to who is first: its own iteration, or a
+    consumer. The feed itself is a consumer once it has been iterated, and then to its end.
 
     Args:
         name: Unique among the feeds of a process.
@@ -31,8 +32,11 @@ class Feed(Line):
         subscriptions: What is subscribed to, in the exchange's own words.
         stats: Where the feed counts.
         emit: The event hook.
-        overflow: The bound and the policy.
+        overflow: The bound and the policy of its own iteration.
         control: Whether frames that are no data (acks, heartbeats, notices) are delivered too.
+
+    Raises:
+        ValueError: the exchange cannot be had under this policy.
     """
 
     def __init__(
@@ -47,134 +51,137 @@ class Feed(Line):
         control: bool = False,
     ) -> None:
         super().__init__(name, exchange, subscriptions, stats=stats, emit=emit)
-        self.overflow = overflow
         self.control = control
         self.parts: list[Part] = []
         """Its sockets, where it may have several; else the feed itself is the one line."""
-        self._items: deque[Batch | Down | Gap] = deque()
-        self._bytes = 0
-        self._batch: Batch | None = None
-        self._used = 0
-        self._taken = 0
-        self._consuming = False
-        self._arrived = trio.lowlevel.ParkingLot()
         self._room = trio.lowlevel.ParkingLot()
         self._changed = trio.lowlevel.ParkingLot()
-        self._overflowing = False
         self._failure: str | None = None
         self._closed = False
+        self._own = self._new_consumer(overflow)
+        self._begun = False
+        """Whether anybody has begun to take."""
+        self._consumers: tuple[Consumer, ...] = ()
+        self._blocking: tuple[Consumer, ...] = ()
+        self._set_consumers(self._own)
+        stats.waiting = self._waiting
 
-    # -- the consumer's side
+    # -- the consumers' side
 
-    def __aiter__(self) -> "Feed":
-        return self
+    def __aiter__(self) -> Consumer:
+        return self._mine()
 
-    async def __anext__(self) -> Message | Down | Gap:
-        """The next item. A checkpoint whenever it waits, and at least every 64 items.
+    def __anext__(self) -> Coroutine[Any, Any, Message | Down | Gap]:
+        """The next item of the feed's own iteration, as :meth:`actors.consumer.Consumer.__anext__`."""
+        return self._mine().__anext__()
+
+    def batches(self) -> Batches:
+        """The same items with the messages still in batches, at a fraction of the cost a message."""
+        return self._mine().batches()
+
+    def next_batch(self) -> Coroutine[Any, Any, Batch | Down | Gap]:
+        """The next item with the messages in their batch; what :meth:`batches` iterates over."""
+        return self._mine().next_batch()
+
+    @contextmanager
+    def consumer(self, overflow: Overflow = DROP_OLDEST) -> Generator[Consumer]:
+        """One more consumer, from now to the end of the ``with``; what becomes of it touches no other.
+
+        During an interruption its first item is the ``Down``. Under ``block`` reading waits for the slowest of those
+        with that policy; under ``fail`` the consumer alone ends.
 
         Raises:
-            FeedFailed: the feed has ended by itself.
+            ValueError: the exchange cannot be had under this policy.
             trio.ClosedResourceError: the feed was closed.
-            trio.BusyResourceError: another task is waiting for the next item.
         """
-        if self._batch is None:
-            item = await self._next()
-            if not isinstance(item, Batch):
-                return item
-            self._batch = item
-            self._used = 0
-        elif self._taken >= CHECKPOINT_EVERY:
-            await self._checkpoint()
-        # from here to the return nothing waits: a cancelled consumer loses no item
-        self._taken += 1
-        batch = self._batch
-        frame = batch.frames[self._used]
-        self._used += 1
-        if self._used >= len(batch.frames):
-            self._batch = None
-        self._count_out(1, len(frame))
-        return Message(frame, batch.received, batch.session, self.exchange.describe, batch.kind)
-
-    def batches(self) -> "Batches":
-        """The same items with the messages still in batches, at a fraction of the cost a message."""
-        return Batches(self)
+        if self._closed:
+            raise trio.ClosedResourceError(self._closed_why)
+        consumer = self._new_consumer(overflow)
+        if self._failure is not None:
+            consumer.end(FeedFailed, self._failure)
+        if self._begun:
+            self._join(consumer)
+        else:
+            self._begun = True
+            self._set_consumers(consumer)
+            self._hand_over(consumer)
+        try:
+            yield consumer
+        finally:
+            self._leave(consumer)
+            consumer.close(f"this consumer of the feed {self.name} was left: its `with` has ended")
 
     async def live(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - a convenience of this API
-        """Wait until the feed is live; raises trio.TooSlowError after ``timeout`` seconds."""
+        """Wait until the feed is live.
+
+        Raises:
+            trio.TooSlowError: it took more than ``timeout`` seconds.
+            FeedFailed: the feed has ended by itself.
+            trio.ClosedResourceError: the feed was closed.
+        """
         with trio.fail_after(float("inf") if timeout is None else timeout):
             await trio.lowlevel.checkpoint()
             while self.stats.state is not LinkState.LIVE:
-                self._check_open()
+                if self._closed:
+                    raise trio.ClosedResourceError(self._closed_why)
+                if self._failure is not None:
+                    raise FeedFailed(self._failure)
                 await self._changed.park()
 
-    async def next_batch(self) -> Batch | Down | Gap:
-        """The next item with the messages in their batch; what :meth:`batches` iterates over."""
-        if self._batch is None:
-            item = await self._next()
-        else:
-            await self._checkpoint()
-            item = attrs.evolve(self._batch, frames=self._batch.frames[self._used :])
-            self._batch = None
-        if isinstance(item, Batch):
-            self._count_out(len(item.frames), sum(map(len, item.frames)))
-        return item
+    def _mine(self) -> Consumer:
+        """The consumer that the feed itself is, from now on if it was none."""
+        self._begun = True
+        if self._own not in self._consumers and not self._own.ended:
+            self._join(self._own)
+        return self._own
 
-    async def _next(self) -> Batch | Down | Gap:
-        if self._consuming:
-            raise trio.BusyResourceError("another task is waiting for the next item of this feed")
-        if self._items and self._taken >= CHECKPOINT_EVERY:
-            await self._checkpoint()
-        self._consuming = True
-        try:
-            while not self._items:
-                self._check_open()
-                await self._arrived.park()
-                self._taken = 0
-        finally:
-            self._consuming = False
-        self._taken += 1
-        return self._items.popleft()
+    def _new_consumer(self, overflow: Overflow) -> Consumer:
+        overflow.check(self.exchange)
+        return Consumer(self.name, overflow, self.exchange.describe, room=self._room, on_spill=self._spilt)
 
-    async def _checkpoint(self) -> None:
-        await trio.lowlevel.checkpoint()
-        self._taken = 0
+    def _join(self, consumer: Consumer) -> None:
+        for line in self.parts or (self,):
+            if (down := line.interruption) is not None:
+                consumer.add(down)
+        self._set_consumers(*self._consumers, consumer)
 
-    def _count_out(self, messages: int, size: int) -> None:
-        self.stats.depth -= messages
-        self._bytes -= size
-        if self._overflowing and self.stats.depth == 0:
-            self._overflowing = False
-        if self._room and not self.full:
-            self._room.unpark_all()
+    def _leave(self, consumer: Consumer) -> None:
+        self._set_consumers(*(each for each in self._consumers if each is not consumer))
+        self._room.unpark_all()
 
-    def _count_in(self, messages: int, size: int, now: float) -> None:
-        self.stats.depth += messages
-        self._bytes += size
-        if self.stats.depth > self.overflow.messages or self._bytes > self.overflow.bytes:
-            self._overflowed(now)
+    def _set_consumers(self, *consumers: Consumer) -> None:
+        self._consumers = consumers
+        self._blocking = tuple(each for each in consumers if each.blocks)
 
-    def _check_open(self) -> None:
-        if self._closed:
-            msg = f"the feed {self.name} is closed"
-            raise trio.ClosedResourceError(msg)
-        if self._failure is not None:
-            raise FeedFailed(self._failure)
+    def _hand_over(self, consumer: Consumer) -> None:
+        """Give a consumer what was kept while nobody took."""
+        kept = self._own.backlog
+        while kept:
+            item = kept.take()
+            if isinstance(item, Batch):
+                consumer.put(item, sum(map(len, item.frames)), item.at)
+            else:
+                consumer.add(item)
+        self._room.unpark_all()
 
     # -- the producers' side: synchronous, so that no consumer delays a socket
 
     @property
     def full(self) -> bool:
-        """Whether the buffer is at its bound."""
-        return self.stats.depth >= self.overflow.messages or self._bytes >= self.overflow.bytes
+        """Whether reading has to wait for a consumer (the policy ``block`` only)."""
+        return bool(self._blocking) and any(consumer.backlog.full for consumer in self._blocking)
 
     async def room(self) -> None:
-        """Wait until the buffer is below its bound (the policy ``block`` only)."""
+        """Wait until no consumer makes reading wait."""
         while self.full and not self._closed:
             await self._room.park()
 
     def dialling(self, wall: int, now: float) -> None:
         """A connector begins."""
-        self._failure = None
+        if self._failure is not None:
+            self._failure = None
+            for consumer in self._consumers:
+                consumer.revive()
         super().dialling(wall, now)
 
     @property
@@ -194,14 +201,16 @@ class Feed(Line):
         stats.bytes += size
         stats.last_message_time = wall / 1e9
         self._last = wall, now
-        self.put(Batch(wall, frames, session, at=now))
-        self._count_in(len(frames), size, now)
+        batch = Batch(wall, frames, session, at=now)
+        for consumer in self._consumers:
+            consumer.put(batch, size, now)
 
     def push_control(self, frame: str | bytes, kind: Kind, *, wall: int, now: float, session: int) -> None:
         """Take a frame that is no data; kept only if the feed was opened with ``control=True``."""
         if self.control and not self._closed:
-            self.put(Batch(wall, (frame,), session, kind, now))
-            self._count_in(1, len(frame), now)
+            batch = Batch(wall, (frame,), session, kind, now)
+            for consumer in self._consumers:
+                consumer.put(batch, len(frame), now)
 
     def part_moved(self) -> None:
         """One of the parts has changed its state, or has come or gone: the feed's follows the least advanced."""
@@ -217,22 +226,23 @@ class Feed(Line):
             self._moved(previous)
 
     def fail(self, why: str) -> None:
-        """End the feed: the consumer gets what is buffered, then :class:`FeedFailed`."""
+        """End the feed: each consumer gets what waits for it, then :class:`FeedFailed`."""
         self._failure = why
-        self._wake()
+        for consumer in self._consumers:
+            consumer.end(FeedFailed, why)
+        self._changed.unpark_all()
 
     def close(self) -> None:
         """End the feed for good: every method raises trio.ClosedResourceError from now on."""
         self._closed = True
-        self._items.clear()
-        self._batch = None
-        self.stats.depth = self._bytes = 0
-        self._wake()
-
-    def _wake(self) -> None:
-        self._arrived.unpark_all()
+        for consumer in (self._own, *self._consumers):
+            consumer.close(self._closed_why)
         self._changed.unpark_all()
         self._room.unpark_all()
+
+    @property
+    def _closed_why(self) -> str:
+        return f"the feed {self.name} is closed"
 
     def report(self, gap: Gap, now: float) -> None:
         """Count a gap and tell of it."""
@@ -249,68 +259,35 @@ class Feed(Line):
         )
 
     def put(self, item: Batch | Down | Gap) -> None:
-        """Put an item at the end of the buffer."""
-        self._items.append(item)
-        self._arrived.unpark()
+        """Tell every consumer in band."""
+        assert not isinstance(item, Batch)  # noqa: S101 - batches come by push()
+        for consumer in self._consumers:
+            consumer.add(item)
 
     def _moved(self, previous: LinkState) -> None:
         self._changed.unpark_all()
         super()._moved(previous)
 
-    def _overflowed(self, now: float) -> None:
-        if not self._overflowing:
-            self._overflowing = True
-            self.emit(Overflowed(at=now, origin=self.stats.origin, policy=self.overflow.policy, depth=self.stats.depth))
-        if self.overflow.policy == "drop_oldest":
-            self._drop_oldest(now)
-        elif self.overflow.policy == "fail":
-            why = f"{self.name}: {self.stats.depth} messages wait for the consumer, the bound is reached"
+    def _waiting(self) -> int:
+        return max((consumer.backlog.messages for consumer in self._consumers), default=0)
+
+    def _spilt(self, consumer: Consumer, spill: Spill, now: float) -> None:
+        """A batch has passed a consumer's bound."""
+        backlog, stats = consumer.backlog, self.stats
+        if not backlog.behind:
+            backlog.behind = True
+            policy = backlog.overflow.policy
+            self.emit(Overflowed(at=now, origin=stats.origin, policy=policy, depth=backlog.messages))
+        stats.overflowed += spill.lost
+        if spill.gap is not None:
+            self.report(spill.gap, now)
+        if backlog.overflow.policy == "fail":
+            self._consumer_fails(consumer)
+
+    def _consumer_fails(self, consumer: Consumer) -> None:
+        why = f"{self.name}: {consumer.backlog.messages} messages wait for the consumer, the bound is reached"
+        if consumer is self._own and len(self._consumers) == 1:
             self.fail(why)
             raise GiveUp(why)
-
-    def _drop_oldest(self, now: float) -> None:
-        """Turn the oldest items into one gap at the front, until the rest is within the bound.
-
-        The last item is the batch that has just been pushed, so there is always one to keep; a ``Down`` goes with
-        the ``Gap`` that follows it.
-        """
-        items, stats, bound = self._items, self.stats, self.overflow
-        first = items[0]
-        known = isinstance(first, Gap) and first.reason is Reason.OVERFLOW
-        since: tuple[int, float] | None = None
-        lost = 0
-        while len(items) > 1:
-            item = items[0]
-            if isinstance(item, Batch):
-                if stats.depth <= bound.messages and self._bytes <= bound.bytes:
-                    break
-                since = since or (item.received, item.at)
-                lost += len(item.frames)
-                stats.overflowed += len(item.frames)
-                stats.depth -= len(item.frames)
-                self._bytes -= sum(map(len, item.frames))
-            elif isinstance(item, Gap):
-                since = since or (item.since, item.started)
-                lost += item.lost or 0
-            items.popleft()
-        kept = items[0]
-        if since is None or not isinstance(kept, Batch):
-            return
-        gap = Gap(Reason.OVERFLOW, since[0], kept.received, kept.at - since[1], True, lost, since[1])
-        items.appendleft(gap)
-        if not known:
-            self.report(gap, now)
-
-
-class Batches:
-    """Iterates a feed's ``Batch | Down | Gap``; made by :meth:`Feed.batches`."""
-
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
-
-    def __aiter__(self) -> "Batches":
-        return self
-
-    def __anext__(self) -> Coroutine[Any, Any, Batch | Down | Gap]:
-        """As the feed's own ``__anext__``, with the messages in batches."""
-        return self._feed.next_batch()
+        self._leave(consumer)
+        consumer.end(FeedFailed, why)

@@ -2,38 +2,41 @@
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
 from actors.errors import Reason
-from actors.exchange import Kind
+from actors.exchange import By, Exchange, Form, Kind, no_description
 
 
-@attrs.frozen
-class Message:
+class Message(NamedTuple):
     """One data frame, as the exchange sent it.
 
     ``received`` is nanoseconds UTC, one reading of the clock for all messages of a batch; ``session`` counts the
-    feed's sessions from 1. ``channel``, ``code`` and ``json()`` are worked out when asked for. ``kind`` is DATA,
-    except in a feed that was opened with ``control=True``.
+    feed's sessions from 1. ``channel``, ``code`` and ``json()`` are worked out when asked for, the first two by
+    ``describe``, the profile's. ``kind`` is DATA, except in a feed that was opened with ``control=True``.
     """
 
+    # a tuple because there is one for every message: a frozen value of attrs takes twice as long to make
     data: str | bytes
     received: int
     session: int
-    _describe: Callable[[str | bytes], tuple[str, str]] = attrs.field(repr=False, eq=False, alias="describe")
+    describe: Callable[[str | bytes], tuple[str, str]]
     kind: Kind = Kind.DATA
+
+    def __repr__(self) -> str:
+        return f"Message(data={self.data!r}, received={self.received}, session={self.session}, kind={self.kind})"
 
     @property
     def channel(self) -> str:
         """The exchange's own word for the channel; empty where the frame names none."""
-        return self._describe(self.data)[0]
+        return self.describe(self.data)[0]
 
     @property
     def code(self) -> str:
         """The exchange's own code; empty where the frame names none."""
-        return self._describe(self.data)[1]
+        return self.describe(self.data)[1]
 
     def json(self) -> Any:
         """The payload decoded by the standard library; raises ValueError where it is no JSON."""
@@ -94,23 +97,54 @@ class FeedFailed(Exception):
     """The feed has ended by itself: its supervisor gave it up, or its buffer overflowed under the policy ``fail``."""
 
 
+Key = Callable[[str | bytes], object]
+"""Finds in a frame what tells apart the things that messages are about; its result is hashable."""
+POLICIES = ("drop_oldest", "block", "conflate", "fail")
+
+
 def _check_policy(_instance: object, _field: object, value: str) -> None:
-    if value not in ("drop_oldest", "block", "fail"):
-        msg = f"overflow must be drop_oldest, block or fail: {value!r}"
+    if value not in POLICIES:
+        msg = f"overflow must be {', '.join(POLICIES[:-1])} or {POLICIES[-1]}: {value!r}"
+        raise ValueError(msg)
+
+
+def _check_key(instance: "Overflow", _field: object, value: object) -> None:
+    if value is not None and instance.policy != "conflate":
+        msg = f"a key says what conflate goes by, and the policy is {instance.policy}"
         raise ValueError(msg)
 
 
 @attrs.frozen
 class Overflow:
-    """How much a feed keeps for a slow consumer, and what happens beyond.
+    """How much is kept for a slow consumer, and what happens beyond.
 
-    ``drop_oldest`` loses the oldest messages and says so with a :class:`Gap`; ``block`` stops reading the socket,
-    which delays our pongs too; ``fail`` ends the feed with :class:`FeedFailed`.
+    ``drop_oldest`` loses the oldest messages and says so with a :class:`Gap`. ``conflate`` keeps the newest message of
+    each key, and a Gap counts the others. ``block`` stops reading the socket, which delays our pongs too. ``fail`` ends
+    the consumer with :class:`FeedFailed`.
     """
 
     policy: str = attrs.field(default="drop_oldest", validator=_check_policy)
-    messages: int = 65_536
-    bytes: int = 64 << 20
+    messages: int = attrs.field(default=65_536, validator=attrs.validators.ge(1))
+    bytes: int = attrs.field(default=64 << 20, validator=attrs.validators.ge(1))
+    key: Key | None = attrs.field(default=None, validator=_check_key)
+    """What ``conflate`` goes by; None: channel and code, as the profile reads them."""
+
+    def check(self, exchange: Exchange) -> None:
+        """Raise ValueError where the policy cannot be had of this exchange."""
+        if self.policy == "block" and any(
+            rule.by is By.SERVER and rule.form is Form.MESSAGE for rule in exchange.heartbeats
+        ):
+            msg = (
+                f"the policy block cannot be had of {exchange.code}: it pings in messages, which are answered as they "
+                f"are read, and block stops reading; use drop_oldest, conflate or fail"
+            )
+            raise ValueError(msg)
+        if self.policy == "conflate" and self.key is None and exchange.describe is no_description:
+            msg = (
+                f"the policy conflate needs a key for {exchange.code}, whose messages name no code that is known: "
+                f'Overflow("conflate", key=…)'
+            )
+            raise ValueError(msg)
 
 
 DROP_OLDEST = Overflow("drop_oldest")

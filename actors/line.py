@@ -9,7 +9,7 @@ import trio
 from actors.errors import Reason
 from actors.events import EventHook, LinkState, StateChanged
 from actors.exchange import Exchange, Kind, Subscription
-from actors.items import Batch, Down, Gap, Overflow
+from actors.items import Batch, Down, Gap
 from actors.sequence import Loss
 from actors.stats import ConnectorStats
 
@@ -223,13 +223,8 @@ class Part(Line):
         self.number = number
 
     @property
-    def overflow(self) -> Overflow:
-        """The feed's."""
-        return self.feed.overflow
-
-    @property
     def full(self) -> bool:
-        """Whether the feed's buffer is at its bound."""
+        """Whether reading has to wait for a consumer."""
         return self.feed.full
 
     @property
@@ -238,7 +233,7 @@ class Part(Line):
         return self.feed.complete
 
     async def room(self) -> None:
-        """Wait until the feed's buffer is below its bound."""
+        """Wait until no consumer makes reading wait."""
         await self.feed.room()
 
     def dialling(self, wall: int, now: float) -> None:

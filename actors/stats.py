@@ -1,9 +1,15 @@
 """What is counted of a feed while it runs: plain numbers that metrics, status page and table read when asked."""
 
+from collections.abc import Callable
+
 import attrs
 
 from actors.events import LinkState, Origin
 from actors.transport.gate import Turn
+
+
+def _none() -> int:
+    return 0
 
 
 @attrs.define
@@ -28,8 +34,8 @@ class ConnectorStats:
     gaps: int = 0
     overflowed: int = 0
     """Messages lost because the consumer was too slow."""
-    depth: int = 0
-    """Messages that wait in the feed's buffer."""
+    waiting: Callable[[], int] = _none
+    """Counts the messages that wait for the slowest consumer; a feed brings its own."""
     state: LinkState = LinkState.IDLE
     incarnation: int = 0
     next_attempt: float | None = None
@@ -39,6 +45,11 @@ class ConnectorStats:
     last_error: str = ""
     turn: Turn | None = None
     """The present attempt's place at the gate; None between two attempts."""
+
+    @property
+    def depth(self) -> int:
+        """Messages that wait for the slowest consumer; without those of the batch that it is taking from."""
+        return self.waiting()
 
     @property
     def gate_position(self) -> int:

@@ -191,7 +191,7 @@ class Feeds:
             channels: ``trade``, ``book`` and ``ticker``, each a code or several.
 
         Raises:
-            ValueError: unknown channel, bad code, a URL that is never dialled, or a name that is taken.
+            ValueError: unknown channel, bad code, a URL never dialled, a name taken, or no such ``overflow`` here.
         """
         self._check_open()
         wanted = exchange.native((*subscriptions, *_portable(channels)))

@@ -52,7 +52,7 @@ def test_counts_are_read_when_scraped() -> None:
     stats = ConnectorStats(origin())
     metrics = Metrics()
     metrics.watch(stats)
-    stats.messages, stats.bytes, stats.depth, stats.backoff = 1000, 300_000, 7, 1.5
+    stats.messages, stats.bytes, stats.waiting, stats.backoff = 1000, 300_000, lambda: 7, 1.5
     stats.sessions, stats.reconnect_count, stats.gaps, stats.overflowed = 3, 4, 2, 5
     stats.last_message_time, stats.connection_start_time, stats.next_attempt = 1.8e9, 1.7e9, 1.9e9
     assert value(metrics, "messages_total", feed="upbit") == 1000

@@ -138,6 +138,11 @@ def watch(
     from supervisors.standalone.watch import watch as run_watch
 
     profile = _profile(exchange, url, send, set_)
+    bounded = Overflow(overflow, MESSAGES, BUFFER)
+    try:
+        bounded.check(profile)
+    except ValueError as error:
+        raise BadInput(f"--overflow: {error}") from None
     plan = Watch(
         exchange=profile,
         subscriptions=_subscriptions(profile, words),
@@ -149,7 +154,7 @@ def watch(
         raw=raw,
         control=control,
         status=status,
-        overflow=Overflow(overflow, MESSAGES, BUFFER),
+        overflow=bounded,
     )
     return trio.run(lambda: run_watch(plan, out=Sink(1), err=Sink(2)))
 

@@ -240,7 +240,10 @@ class _Reader:
         usual = {"ca_file": None, "source": (), "proxy": "none"}
         way = [arguments.pop(key, otherwise) for key, otherwise in usual.items()]
         arguments["network"] = self._try(f"{place}proxy", self._ways, *way, exchange.host)
-        return self._try(place[:-1], FeedPlan, **arguments)
+        plan = self._try(place[:-1], FeedPlan, **arguments)
+        if plan is not None:
+            self._try(f"{place}overflow", plan.overflow.check, exchange)
+        return plan
 
     def _exchange(self, table: dict[str, Any], fields: dict[str, Any], place: str) -> Exchange | None:
         if "on" not in table:

@@ -14,6 +14,7 @@ from actors import (
     Connector,
     ConnectorError,
     ConnectorStats,
+    Consumer,
     Context,
     Down,
     Exchange,
@@ -22,6 +23,7 @@ from actors import (
     Mailbox,
     Message,
     Name,
+    Overflow,
     Reason,
     ReconnectStrategy,
     Registry,
@@ -83,6 +85,16 @@ async def consume_in_batches(feed: Feed) -> int:
             assert_type(item.frames, Sequence[str | bytes])
             count += len(item.frames)
     return count
+
+
+async def consume_the_newest(feed: Feed) -> None:
+    """One consumer of several, with a policy of its own."""
+    with feed.consumer(Overflow("conflate", messages=100, key=UPBIT.describe)) as newest:
+        assert_type(newest, Consumer)
+        async for item in newest:
+            assert_type(item, Message | Down | Gap)
+        async for batch in newest.batches():
+            assert_type(batch, Batch | Down | Gap)
 
 
 async def embed(book: Book) -> None:
