@@ -11,6 +11,7 @@ import attrs
 import pytest
 import trio
 
+from actors.backlog import KEPT, DropOldest
 from actors.backoff import ReconnectStrategy
 from actors.connector import Connector
 from actors.errors import Reason
@@ -231,7 +232,7 @@ BUGS: dict[str, Plant] = {
     "I4": _both(around(Connector, "health_check", _never_looks), around(Connector, "_ping_loop", _no_ping)),
     "I5": around(Line, "_resume", _no_gap),
     "I6": around(Feed, "push", _gap_behind),
-    "I7": around(Feed, "_drop_oldest", lambda original, *args: None),
+    "I7": around(DropOldest, "_spill", lambda original, *args: KEPT),
     "I8": around(Feeds, "_split", _one_for_all),
     "I9": around(Telling, "failed", _says_cancelled),
     "I10": _both(
