@@ -66,7 +66,10 @@ class Backlog:
         """The oldest item; IndexError if there is none."""
         item, size = self._items.popleft()
         if isinstance(item, Batch):
-            self._count_out(len(item.frames), size)
+            self.messages -= len(item.frames)
+            self.bytes -= size
+            if not self.messages:
+                self.behind = False
         return item
 
     def clear(self) -> None:

@@ -21,7 +21,7 @@ class Consumer:
         name: The feed's, for messages.
         overflow: The bound and the policy.
         describe: Finds channel and code of a frame.
-        room: Where producers wait for room.
+        room: Where producers wait for room, under ``block``.
         on_spill: Called when a batch has passed the bound.
     """
 
@@ -37,7 +37,7 @@ class Consumer:
         self.backlog = backlog(overflow, describe)
         self._name = name
         self._describe = describe
-        self._room = room
+        self._room = room if overflow.policy == "block" else None
         self._on_spill = on_spill
         self._batch = _NOTHING
         self._used = 0
@@ -63,7 +63,8 @@ class Consumer:
             trio.BusyResourceError: another task is waiting for the next item.
         """
         if not self._ready:
-            await self._something()
+            if self._must_wait:
+                await self._wait()
             # from here to the return nothing waits: a cancelled consumer loses no item
             item = self._make_ready()
             if item is not None:
@@ -76,7 +77,8 @@ class Consumer:
 
     async def next_batch(self) -> Batch | Down | Gap:
         """The next item with the messages in their batch; what :meth:`batches` iterates over."""
-        await self._something()
+        if self._must_wait:
+            await self._wait()
         self._taken += 1
         rest = self._batch.frames[self._used - len(self._ready) :]
         if not rest:
@@ -85,7 +87,16 @@ class Consumer:
         self._ready.clear()
         return item
 
-    async def _something(self) -> None:
+    @property
+    def _must_wait(self) -> bool:
+        return self._waiting or self._taken >= CHECKPOINT_EVERY or not self._something
+
+    @property
+    def _something(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._ready) or self._used < len(self._batch.frames) or bool(self.backlog)
+
+    async def _wait(self) -> None:
         """Wait until there is something to take; a checkpoint if that takes time, or is due."""
         if self._waiting:
             msg = f"another task is waiting for the next item of the feed {self._name}: give each its own consumer()"
@@ -95,7 +106,7 @@ class Consumer:
             if self._taken >= CHECKPOINT_EVERY:
                 await trio.lowlevel.checkpoint()
                 self._taken = 0
-            while not (self._ready or self._used < len(self._batch.frames) or self.backlog):
+            while not self._something:
                 if self._end is not None:
                     error, why = self._end
                     raise error(why)
@@ -122,7 +133,7 @@ class Consumer:
 
     def _take(self) -> Batch | Down | Gap:
         item = self.backlog.take()
-        if self._room and not self.backlog.full:
+        if self._room is not None and not self.backlog.full:
             self._room.unpark_all()
         return item
 
@@ -131,7 +142,7 @@ class Consumer:
     @property
     def blocks(self) -> bool:
         """Whether reading has to wait for this one when it is at its bound."""
-        return self.backlog.overflow.policy == "block"
+        return self._room is not None
 
     def put(self, batch: Batch, size: int, now: float) -> None:
         """Put in a batch of so many bytes."""
