@@ -367,14 +367,15 @@ class Connector:
 
     async def _ping_clock(self) -> None:
         while True:
+            await self._reading.wait()
+            reading = self._reading  # another one as soon as we have stopped
             due = trio.current_time() + self.exchange.ping_timeout
             await trio.sleep_until(due)
             if trio.current_time() > due + PAUSED:
                 continue  # the answer may lie there unread
-            if self._reading.is_set():
+            if self._reading is reading:
                 detail = f"no answer to a ping for {self.exchange.ping_timeout:g} s"
                 raise self._fail(LivenessError(Reason.PING_TIMEOUT, detail))
-            await self._reading.wait()
 
     # -- small things
 
