@@ -130,6 +130,10 @@ async def test_every_way_out_leaves_the_others_alone(way: str, autojump_clock: t
                 assert isinstance(item, Message)
                 seen.append(item.data)
 
+    async def wait_for_room() -> None:
+        await bench.feed.room()
+        seen.append("room")
+
     own = aiter(bench.feed)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stay)
@@ -149,10 +153,11 @@ async def test_every_way_out_leaves_the_others_alone(way: str, autojump_clock: t
         if way in ("timeout", "cancel"):
             await trio.testing.wait_all_tasks_blocked()
             assert bench.feed.full
-            nursery.start_soon(bench.feed.room)
+            nursery.start_soon(wait_for_room)
             if way == "cancel":
                 scope.cancel()
             await trio.sleep(10)
+            assert seen.pop() == "room"
         await trio.testing.wait_all_tasks_blocked()
         assert not bench.feed.full
         bench.push("c")
@@ -235,6 +240,9 @@ async def test_the_feed_s_own_failure_touches_no_other_consumer() -> None:
         with pytest.raises(FeedFailed):
             await anext(late)
         alone.feed.dialling(alone.wall, alone.now)
+        with trio.move_on_after(0) as scope:
+            await anext(late)
+        assert scope.cancelled_caught
         alone.push("c")
         assert await texts(late, 1) == ["c"]
 
@@ -328,3 +336,24 @@ def test_the_script_refuses_it_as_well(
         load_config(file)
     assert cli.main(["watch", "upbit", "trade", "KRW-BTC"]) == 2
     assert "--overflow: the policy block cannot be had of upbit" in capsys.readouterr().err
+
+
+async def test_what_holds_reading_up_may_vanish() -> None:
+    """Handed over to the first consumer, or closed: whoever waits for room goes on."""
+    for vanish in ("hand over", "close"):
+        bench = Bench(Overflow("block", messages=1))
+        bench.push("a")
+        assert bench.feed.full
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bench.feed.room)
+            await trio.testing.wait_all_tasks_blocked()
+            assert nursery.child_tasks
+            if vanish == "close":
+                bench.feed.close()
+                await trio.testing.wait_all_tasks_blocked()
+                assert not nursery.child_tasks
+            else:
+                with bench.feed.consumer() as first:
+                    await trio.testing.wait_all_tasks_blocked()
+                    assert not nursery.child_tasks
+                    assert await texts(first, 1) == ["a"]

@@ -155,34 +155,40 @@ async def test_a_cancelled_consumer_loses_no_item() -> None:
     assert seen == [f"{n}-{m}" for n in range(300) for m in range(3)]
 
 
-async def test_a_busy_consumer_lets_others_run() -> None:
-    """At least every 256 items there is a checkpoint, in messages and in batches."""
+class Steps(trio.abc.Instrument):
+    """Counts what a task takes in one step, without letting others run."""
+
+    def __init__(self) -> None:
+        self.task = trio.lowlevel.current_task()
+        self.taken = self.most = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task is self.task:
+            self.taken = 0
+
+    def take(self) -> None:
+        self.taken += 1
+        self.most = max(self.most, self.taken)
+
+
+@pytest.mark.parametrize("sizes", [(1,) * 1000, (1000,), (255, 256, 257, 300), (*[1] * 255, 600, *[1] * 100)])
+@pytest.mark.parametrize("batches", [False, True])
+async def test_a_busy_consumer_lets_others_run(sizes: tuple[int, ...], batches: bool) -> None:
+    """There is a checkpoint at least every 256 items, however the messages lie in batches, and not much more often."""
     bench = Bench()
-    for _ in range(1600):
-        bench.push("a", after=0)
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            await trio.lowlevel.checkpoint()
-            turns += 1
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(count)
-        await take(bench.feed, 1600)
-        after_messages = turns
-        bench.push(*("b" for _ in range(1600)), after=0)
-        await take(bench.feed, 1600)
-        after_long_batch = turns
-        for _ in range(1600):
-            bench.push("c", after=0)
-        for _ in range(1600):
-            await bench.feed.next_batch()
-        nursery.cancel_scope.cancel()
-    assert after_messages >= 3
-    assert after_long_batch >= after_messages + 2
-    assert turns >= after_long_batch + 2
+    for size in sizes:
+        bench.push(*["a"] * size, after=0)
+    await trio.lowlevel.checkpoint()
+    steps = Steps()
+    trio.lowlevel.add_instrument(steps)
+    try:
+        for _ in range(len(sizes) if batches else sum(sizes)):
+            await (bench.feed.next_batch() if batches else anext(bench.feed))
+            steps.take()
+    finally:
+        trio.lowlevel.remove_instrument(steps)
+    assert steps.most <= 256
+    assert steps.most == 256 or (batches and len(sizes) < 256)
 
 
 async def test_two_tasks_in_one_feed_are_refused() -> None:
