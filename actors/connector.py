@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from copy import copy
 from functools import partial
 from itertools import chain, groupby
 
@@ -33,7 +34,6 @@ from actors.liveness import Expired, Liveness, QuietWatch, Task
 from actors.sequence import Continuity
 from actors.stats import ConnectorStats
 from actors.subscribing import Subscribing
-from actors.subscriptions import topics
 from actors.telling import Telling
 from actors.transport import Gate, HttpClient, Link, Network, find_link
 
@@ -86,15 +86,15 @@ class Connector:
     def _begin(self, context: Context) -> None:
         """What an incarnation starts with."""
         self._context = context
-        self._session: Session = self.exchange.session(self.feed.subscriptions)
-        self._subscribing = Subscribing(self.feed, self._session, self.send_message)
+        self._session: Session = self.exchange.session(self.feed.asked(fresh=True))
+        self._tell = Telling(self.feed, self._emit, self._wall)
+        self._subscribing = Subscribing(self.feed, self._session, self.send_message, self._tell.rejected)
         self._continuity = Continuity() if self.exchange.check_sequence and self.feed.checks_sequence else None
         self._link: Link | None = None
         self._liveness: Liveness | None = None
         self._quiet = QuietWatch(self.exchange, (), 0.0)
         self._verdict: ConnectorError | None = None
         self._app_error: tuple[ConnectorError, float] | None = None
-        self._tell = Telling(self.feed, self._emit, self._wall)
         self._healthy = False
         self._asked = trio.Event()
         self._reconnect_why: str | None = None
@@ -238,7 +238,7 @@ class Connector:
     async def _keep_subscribed(self) -> None:
         while True:
             try:
-                await self._subscribing.keep(self._watch_codes)
+                await self._subscribing.keep(self._changed)
             except ReconnectRequested as error:
                 if not self.feed.replace(error.detail):
                     raise self._fail(error) from None
@@ -276,6 +276,7 @@ class Connector:
                 continue
             for raw, frame in run:
                 self._take_control(frame, raw, now, wall)
+        self._subscribing.heard()
         return [frame.answer for frame in frames if frame.answer is not None]
 
     def _take_data(self, run: list[str | bytes], now: float, wall: int) -> None:
@@ -300,11 +301,9 @@ class Connector:
         match frame.kind:
             case Kind.HEARTBEAT:
                 self._heartbeat_heard.set()
-            case Kind.REJECTED if len(bad := topics(frame.rejects)) == 1 and self._subscribing.isolate(bad[0]):
-                self._tell.rejected(*bad[0], frame.detail)
             case Kind.REJECTED:
-                advice = frame.advice or ApplicationError(Reason.SUB_REJECTED).advice
-                raise self._fail(ApplicationError(Reason.SUB_REJECTED, frame.detail, advice))
+                if (error := self._subscribing.rejected(frame)) is not None:
+                    raise self._fail(error)
             case Kind.ERROR:
                 advice = frame.advice or ApplicationError(Reason.APP_ERROR).advice
                 self._app_error = ApplicationError(Reason.APP_ERROR, frame.detail, advice), now
@@ -406,12 +405,18 @@ class Connector:
         self._watch_codes()
         self._tell.connected()
 
+    def _changed(self) -> None:
+        """The session asks for something else than before."""
+        self._alive.expect(self._session.pending(), trio.current_time())
+        self._watch_codes()
+
     def _watch_codes(self) -> None:
         self._quiet = QuietWatch(self.exchange, self.feed.subscriptions, trio.current_time())
 
     def _check_live(self) -> None:
         if self._alive.live and self.stats.state is LinkState.CONNECTED:
             self._tell.live()
+            self._subscribing.lived()
 
     def _better_known(self, error: ConnectorError) -> ConnectorError:
         """The exchange's own words of the last moments, where they explain the end better than its close."""
@@ -422,9 +427,10 @@ class Connector:
     def _fail(self, error: ConnectorError) -> ConnectorError:
         """The verdict, told once and before anything is closed; returns the error to raise."""
         if self._verdict is None:
-            self._verdict = error
-            self._tell.failed(error.reason, error.detail)
-        return error
+            self._verdict = self._subscribing.hung_up(error)
+            self._tell.failed(self._verdict.reason, self._verdict.detail)
+            return self._verdict
+        return copy(self._verdict)
 
     def _ended(self, ending: Reason) -> None:
         """The session's nursery has closed, and with it the socket."""

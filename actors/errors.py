@@ -177,6 +177,7 @@ class ReconnectRequested(ConnectorError):
 
     def __init__(self, detail: str = "") -> None:
         super().__init__(Reason.REQUESTED, detail, NOW)
+        self.args = (self.detail,)  # what a copy is made with
 
 
 class GiveUp(Exception):

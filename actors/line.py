@@ -11,7 +11,9 @@ from actors.events import EventHook, LinkState, StateChanged
 from actors.exchange import Exchange, Kind, Subscription
 from actors.items import Batch, Down, Gap
 from actors.sequence import Loss
+from actors.sieve import Sieve
 from actors.stats import ConnectorStats
+from actors.subscriptions import grouped, topics
 
 if TYPE_CHECKING:
     from actors.feed import Feed
@@ -93,6 +95,8 @@ class Line:
         """Where a connector waits for other subscriptions."""
         self.emit = emit
         """The event hook."""
+        self.sieve = Sieve()
+        """What is known of codes that the exchange rejects without naming them."""
         self._interruption: Interruption | None = None
         self._last: tuple[int, float] | None = None
 
@@ -101,6 +105,12 @@ class Line:
         if subscriptions != self.subscriptions:
             self.subscriptions = subscriptions
             self.changed.unpark_all()
+
+    def asked(self, *, fresh: bool = False) -> tuple[Subscription, ...]:
+        """What a connector is to ask for: all that is wanted, but for what waits until a bad code is found."""
+        if not self.sieve.on:
+            return self.subscriptions
+        return grouped(self.sieve.ask(topics(self.subscriptions), fresh=fresh))
 
     def dialling(self, wall: int, now: float) -> None:
         """A connector begins; the first one marks where a gap before the first message starts."""

@@ -73,6 +73,11 @@ class Liveness:
         """These subscriptions are proven."""
         self._pending.difference_update(keys)
 
+    def expect(self, keys: frozenset[str], now: float) -> None:
+        """Subscriptions have changed: these are to be proven, no others, and their time begins."""
+        self._pending = set(keys)
+        self._subscribe_by = now + self._exchange.subscribe_timeout if keys else math.inf
+
     def data(self, now: float) -> None:
         """A data frame was received at ``now``."""
         self._data_at = now

@@ -22,6 +22,7 @@ from actors.events import (
 from actors.feed import Feed
 from actors.legs import Leg
 from actors.line import Part
+from actors.subscriptions import Topic
 
 
 @attrs.define(eq=False)
@@ -98,8 +99,9 @@ class Telling:
         stats = self.feed.stats
         self.emit(Probed(at=trio.current_time(), origin=stats.origin, session=stats.sessions, answered=answered))
 
-    def rejected(self, channel: str, code: str, detail: str) -> None:
+    def rejected(self, topic: Topic, detail: str) -> None:
         """The exchange will not have this code."""
+        channel, code = topic
         stats = self.feed.stats
         self.emit(
             CodeRejected(

@@ -137,7 +137,6 @@ class SimulatedSession(Session):
         # what was asked for and not rejected
         self._topics = dict.fromkeys(topics(subscriptions))
         self._first = self._request("subscribe", subscriptions)
-        self._pending = frozenset(wanted.channel for wanted in subscriptions)
 
     def subscribe(self) -> Sequence[str | bytes]:
         """One frame a channel, numbered from 1."""
@@ -153,8 +152,8 @@ class SimulatedSession(Session):
         ]
 
     def pending(self) -> frozenset[str]:
-        """The channels, each confirmed by its ack."""
-        return self._pending
+        """The numbers of the requests that have no answer; the ack of each confirms it."""
+        return frozenset(map(str, self._asked))
 
     def _request(self, op: str, wanted: Iterable[Subscription]) -> list[str]:
         frames: list[str] = []
@@ -174,12 +173,8 @@ class SimulatedSession(Session):
         if text.startswith('{"channel":"'):
             return DATA
         match json_object(text):
-            case {"op": "subscribed", "channel": str(channel), "id": number}:
-                self._asked.pop(number, None)
-                return Frame(Kind.ACK, confirms=(channel,))
-            case {"op": "unsubscribed", "id": number}:
-                self._asked.pop(number, None)
-                return Frame(Kind.ACK)
+            case {"op": "subscribed" | "unsubscribed", "id": number}:
+                return Frame(Kind.ACK, confirms=(str(number),) if self._asked.pop(number, None) else ())
             case {"op": "probed"}:
                 return Frame(Kind.CONTROL, probe=True)
             case {"op": "error", "message": message, "channel": str(channel), "codes": [*codes]}:
