@@ -26,20 +26,19 @@ from actors.errors import (
     leaves,
 )
 from actors.events import EventHook, LinkState
-from actors.exchange import DATA, By, Exchange, Form, Frame, Heartbeat, Http, Kind, Session
+from actors.exchange import DATA, By, Exchange, Frame, Http, Kind, Session
 from actors.feed import Feed
 from actors.legs import Leg
 from actors.line import Part
 from actors.liveness import Expired, Liveness, QuietWatch, Task
+from actors.pinging import Pinging
+from actors.pulse import Pulse
 from actors.sequence import Continuity
 from actors.stats import ConnectorStats
 from actors.subscribing import Subscribing
 from actors.telling import Telling
 from actors.transport import Gate, HttpClient, Link, Network, find_link
 
-PAUSED = 2.0
-"""Seconds by which a wake-up is late if this process was suspended or its event loop blocked: what came meanwhile has
-not been read yet, so nothing follows from its absence."""
 ERROR_OUTRANKS_CLOSE = 2.0
 """Seconds for which an error message explains the end of the session better than the close code after it: Upbit says
 WRONG_FORMAT, then closes with 1000 (docs.upbit.com websocket-error)."""
@@ -56,6 +55,7 @@ class Connector:
         emit: The event hook.
         wall: Nanoseconds since 1970, UTC.
         http: Makes the HTTP client for an endpoint that has to be asked for.
+        pulse: Knows of pauses of this process; None: one of the connector's own.
 
     Raises:
         ValueError: the exchange's URL is one that is never dialled (``ws://`` beyond this machine).
@@ -70,6 +70,7 @@ class Connector:
         emit: EventHook,
         wall: Callable[[], int] = time.time_ns,
         http: Callable[[], AbstractAsyncContextManager[Http]] | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
         self.name = feed.name
         self.feed = feed
@@ -80,6 +81,8 @@ class Connector:
         self._emit = emit
         self._wall = wall
         self._http = http or partial(HttpClient, wall=wall)
+        self._own_pulse = pulse is None
+        self._pulse = pulse or Pulse(emit)
         Link(network, self.exchange, self.exchange.ws_url, wall=wall)  # a URL that can never be dialled is refused now
         self._begin(NO_CONTEXT)
 
@@ -93,14 +96,15 @@ class Connector:
         self._link: Link | None = None
         self._liveness: Liveness | None = None
         self._quiet = QuietWatch(self.exchange, (), 0.0)
+        self._pauses = 0, 0.0
         self._verdict: ConnectorError | None = None
         self._app_error: tuple[ConnectorError, float] | None = None
         self._healthy = False
         self._asked = trio.Event()
         self._reconnect_why: str | None = None
-        self._heartbeat_heard = trio.Event()
-        self._reading = trio.Event()
-        self._reading.set()
+        self._pinging = Pinging(
+            self.exchange, self._pulse, self.send_message, self._control_ping, lambda: self._last_frame, self._fail
+        )
         self._listeners = trio.lowlevel.ParkingLot()
         self._heard: Sequence[str | bytes] = ()
 
@@ -117,13 +121,15 @@ class Connector:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._obey, nursery.cancel_scope)
+                if self._own_pulse:
+                    nursery.start_soon(self._pulse.run)
                 await self.connect(nursery)
                 nursery.start_soon(self._receive_loop)
                 nursery.start_soon(self.health_check)
                 nursery.start_soon(self._keep_subscribed)
                 for rule in self.exchange.heartbeats:
                     if rule.by is By.CLIENT:
-                        nursery.start_soon(self._ping_loop, rule)
+                        nursery.start_soon(self._pinging.keep, rule)
         except BaseException as error:
             ending = _why(error)
             raise
@@ -203,6 +209,7 @@ class Connector:
         """Watch the clocks and end the session when one runs out; verdicts fall when they are due."""
         alive = self._alive
         while True:
+            self._look_for_a_pause()
             now = trio.current_time()
             match alive.check(now, self._last_frame):
                 case Expired(reason, detail):
@@ -222,10 +229,8 @@ class Connector:
                         self._tell.quiet(channel, code, seconds)
                     look_again = now + self.exchange.health_check_interval
                     due = min(look_again, alive.wake(self._last_frame), self._quiet.wake)
-                    await trio.sleep_until(due)
-                    if trio.current_time() > due + PAUSED:
-                        alive.woke(trio.current_time())
-                        self._watch_codes()
+                    with trio.move_on_at(due):
+                        await self._pulse.woke.park()
 
     # -- the session's tasks
 
@@ -234,6 +239,16 @@ class Connector:
         if self._reconnect_why is not None:
             raise self._fail(ReconnectRequested(self._reconnect_why))
         scope.cancel("disconnect() was called")
+
+    def _look_for_a_pause(self) -> None:
+        """Hold nothing against the link that nobody could see."""
+        pulse = self._pulse
+        pulse.look()
+        pauses, lost = self._pauses
+        if pulse.pauses > pauses:
+            self._pauses = pulse.pauses, pulse.lost
+            self._alive.woke(trio.current_time())
+            self._quiet.shift(pulse.lost - lost)
 
     async def _keep_subscribed(self) -> None:
         while True:
@@ -300,7 +315,7 @@ class Connector:
             self._tell.probed(answered=True)
         match frame.kind:
             case Kind.HEARTBEAT:
-                self._heartbeat_heard.set()
+                self._pinging.answered()
             case Kind.REJECTED:
                 if (error := self._subscribing.rejected(frame)) is not None:
                     raise self._fail(error)
@@ -320,35 +335,10 @@ class Connector:
         if self._must_wait:
             # no clock may take our own waiting for the link's silence
             self._alive.block()
-            self._reading = trio.Event()
+            self._pinging.block()
             await self.feed.room()
             self._alive.unblock(trio.current_time())
-            self._reading.set()
-
-    async def _ping_loop(self, rule: Heartbeat) -> None:
-        interval = rule.interval or self.exchange.ping_interval
-        if not interval:
-            return
-        due = trio.current_time()
-        number = 0
-        while True:
-            await self._reading.wait()
-            if not rule.when_idle or trio.current_time() >= self._last_frame + interval:
-                number += 1
-                await self._ping(rule, number)
-            due = max(due + interval, trio.current_time())
-            await trio.sleep_until(due)
-
-    async def _ping(self, rule: Heartbeat, number: int) -> None:
-        if rule.form is Form.CONTROL:
-            await self._within_ping_timeout(self._control_ping)
-            self._alive.heard()
-            self._check_live()
-            return
-        self._heartbeat_heard = trio.Event()
-        await self.send_message(rule.text(number))
-        if rule.answered:
-            await self._within_ping_timeout(self._heartbeat_heard.wait)
+            self._pinging.unblock()
 
     async def _control_ping(self) -> None:
         self._subscribing.pacer.sent(trio.current_time())
@@ -356,25 +346,8 @@ class Connector:
             await self._open_link.ping(math.inf)  # the clock beside it knows when we ourselves do not read
         except ConnectorError as error:
             raise self._fail(self._better_known(error)) from error.__cause__
-
-    async def _within_ping_timeout(self, answer: Callable[[], Awaitable[object]]) -> None:
-        """Wait for an answer; while we ourselves do not read, its time does not run."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._ping_clock)
-            await answer()
-            nursery.cancel_scope.cancel("the ping was answered")
-
-    async def _ping_clock(self) -> None:
-        while True:
-            await self._reading.wait()
-            reading = self._reading  # another one as soon as we have stopped
-            due = trio.current_time() + self.exchange.ping_timeout
-            await trio.sleep_until(due)
-            if trio.current_time() > due + PAUSED:
-                continue  # the answer may lie there unread
-            if self._reading is reading:
-                detail = f"no answer to a ping for {self.exchange.ping_timeout:g} s"
-                raise self._fail(LivenessError(Reason.PING_TIMEOUT, detail))
+        self._alive.heard()
+        self._check_live()
 
     # -- small things
 
@@ -402,16 +375,15 @@ class Connector:
         now, session = trio.current_time(), self._session
         can_probe = type(session).probe is not Session.probe
         self._liveness = Liveness(self.exchange, now, pending=session.pending(), can_probe=can_probe)
-        self._watch_codes()
+        self._pauses = self._pulse.pauses, self._pulse.lost
+        self._quiet = QuietWatch(self.exchange, self.feed.subscriptions, now)
         self._tell.connected()
 
     def _changed(self) -> None:
         """The session asks for something else than before."""
-        self._alive.expect(self._session.pending(), trio.current_time())
-        self._watch_codes()
-
-    def _watch_codes(self) -> None:
-        self._quiet = QuietWatch(self.exchange, self.feed.subscriptions, trio.current_time())
+        now = trio.current_time()
+        self._alive.expect(self._session.pending(), now)
+        self._quiet.watch(self.feed.subscriptions, now)
 
     def _check_live(self) -> None:
         if self._alive.live and self.stats.state is LinkState.CONNECTED:

@@ -331,6 +331,13 @@ class Noticed(FeedEvent):
 
 
 @attrs.frozen(kw_only=True)
+class Paused(Event):
+    """This process has not run for about ``seconds``: suspended, stopped, or its event loop blocked. It runs again."""
+
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
 class Notified(Event):
     """A notification left, failed or was dropped; ``outcome`` is ``sent``, ``failed`` or ``dropped``."""
 

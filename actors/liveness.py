@@ -184,19 +184,32 @@ class QuietWatch:
     """
 
     def __init__(self, exchange: Exchange, subscriptions: Iterable[Subscription], now: float) -> None:
+        self._exchange = exchange
         self._limits: dict[tuple[str, str], float] = {}
-        for wanted in subscriptions:
-            own = exchange.channel(wanted.channel).quiet_after
-            limit = exchange.quiet_after if own is None else own
-            if limit:
-                self._limits.update({(wanted.channel, _plain(code)): limit for code in wanted.codes})
-        self._last = dict.fromkeys(self._limits, now)
+        self._last: dict[tuple[str, str], float] = {}
         self._warned: set[tuple[str, str]] = set()
+        self.watch(subscriptions, now)
 
     @property
     def on(self) -> bool:
         """Whether any code is watched at all."""
         return bool(self._limits)
+
+    def watch(self, subscriptions: Iterable[Subscription], now: float) -> None:
+        """From now on these are watched; the clocks of those that were go on."""
+        limits: dict[tuple[str, str], float] = {}
+        for wanted in subscriptions:
+            own = self._exchange.channel(wanted.channel).quiet_after
+            limit = self._exchange.quiet_after if own is None else own
+            if limit:
+                limits.update({(wanted.channel, _plain(code)): limit for code in wanted.codes})
+        self._limits = limits
+        self._last = {key: self._last.get(key, now) for key in limits}
+        self._warned.intersection_update(limits)
+
+    def shift(self, seconds: float) -> None:
+        """For so long nobody could have seen anything."""
+        self._last = {key: last + seconds for key, last in self._last.items()}
 
     def data(self, channel: str, code: str, now: float) -> None:
         """A data frame of this channel and code was received."""

@@ -23,6 +23,7 @@ from actors.events import (
     LegLost,
     LinkState,
     Notified,
+    Paused,
     Reconnecting,
     StateChanged,
 )
@@ -106,6 +107,7 @@ class Metrics(Collector):
         self._gap_seconds: dict[str, float] = {}
         self._by_reason: dict[str, dict[tuple[str, str], int]] = {name: {} for name, _ in _BY_REASON}
         self._notified: dict[tuple[str, str], int] = {}
+        self._pauses, self._paused = 0, 0.0
         self._queued: Callable[[], Mapping[str, int]] = dict
         self._oldest: Callable[[], Mapping[str, float]] = dict
         self._quarantined: Callable[[], Mapping[str, bool]] = dict
@@ -162,6 +164,8 @@ class Metrics(Collector):
             case GapReported():
                 feed = event.origin.feed
                 self._gap_seconds[feed] = self._gap_seconds.get(feed, 0.0) + event.seconds
+            case Paused():
+                self._pauses, self._paused = self._pauses + 1, self._paused + event.seconds
             case Notified():
                 key = (event.channel, event.outcome)
                 self._notified[key] = self._notified.get(key, 0) + event.count
@@ -191,6 +195,8 @@ class Metrics(Collector):
             yield family
         yield from self._gate_metrics()
         yield from self._notifier_metrics()
+        yield CounterMetricFamily("feedwarden_pauses", "Times this process did not run for a while.", self._pauses)
+        yield CounterMetricFamily("feedwarden_paused_seconds", "Length of those pauses.", self._paused)
         yield GaugeMetricFamily("feedwarden_demo", "1 if the data are simulated.", value=int(self.demo))
         build = GaugeMetricFamily("feedwarden_build_info", "The version that runs.", labels=("version",))
         build.add_metric((self._version,), 1)

@@ -35,6 +35,7 @@ from actors.items import DROP_OLDEST, Overflow
 from actors.legs import Leg
 from actors.metrics import Metrics
 from actors.notifier import Notifier
+from actors.pulse import Pulse
 from actors.stats import ConnectorStats
 from actors.transport import Bans, Gate, Network, SystemNetwork
 from supervisors.child import RUNNING, ChildKind, ChildSpec, Restart, TooMany
@@ -123,7 +124,8 @@ class Feeds:
         self.events.subscribe("sockets", self._on_rejected)
         self._network = network or SystemNetwork()
         self._wall = wall
-        children: list[ChildSpec] = []
+        self._pulse = Pulse(self.events.emit)
+        children = [ChildSpec(id="pulse", run=self._pulse.run, shutdown=2.0)]
         self.gate = Gate(budget=config.ip_budget if config is not None else 1.0)
         """What all connectors of this process pass before they dial."""
         if config is not None and config.bans is not None:
@@ -253,7 +255,8 @@ class Feeds:
         """What still runs, by name: feeds, and ``notifier``. Also while everything stops, and from any thread."""
         supervisors = {name: opened.supervisor for name, opened in list(self._opened.items())}
         names = [name for name, each in supervisors.items() if _running_workers(each)]
-        return [*names, *_running_workers(self.root)]
+        beside = [name for name in _running_workers(self.root) if name != "pulse"]  # which outlives all others
+        return [*names, *beside]
 
     def __getitem__(self, name: str) -> Feed:
         self._check_open()
@@ -272,7 +275,7 @@ class Feeds:
 
         def connect(line: Source) -> Connector:
             way = ways[line.slot % len(ways)] if isinstance(line, Leg) else ways[0]
-            return Connector(line, network=way, gate=self.gate, emit=line.emit, wall=self._wall)
+            return Connector(line, network=way, gate=self.gate, emit=line.emit, wall=self._wall, pulse=self._pulse)
 
         def has_room(slot: int) -> bool:
             return self.gate.has_room(exchange.host, exchange.limits, ways[slot % len(ways)].source)

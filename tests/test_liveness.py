@@ -178,3 +178,39 @@ def test_a_quiet_code_is_warned_of_once_for_every_silence() -> None:
     assert watch.wake == 250
     assert watch.check(250) == [("trade", "BTCUSDT", 100)]
     assert not QuietWatch(TEST, [], 0).on
+
+
+def test_the_clock_of_a_quiet_code_goes_on_when_the_list_changes() -> None:
+    """What stays keeps its silence and its warning, what is new begins, what is gone is forgotten."""
+    watch = QuietWatch(attrs.evolve(TEST, quiet_after=30.0, channels=(Channel(name="trade"),)), (), 0)
+    watch.watch([Subscription("trade", ("A", "B"))], 0)
+    watch.data("trade", "B", 20)
+    assert watch.check(30) == [("trade", "A", 30)]
+    watch.watch([Subscription("trade", ("A", "B", "C"))], 40)
+    assert watch.wake == 50
+    assert watch.check(50) == [("trade", "B", 30)]
+    watch.watch([Subscription("trade", ("C",))], 60)
+    assert watch.check(70) == [("trade", "C", 30)]
+    watch.watch([Subscription("trade", ("A",))], 80)
+    assert watch.wake == 110, "it begins anew"
+
+
+def test_a_pause_of_ours_is_nobody_s_silence() -> None:
+    """The clock of a quiet code stands still for its length; it does not begin anew."""
+    watch = QuietWatch(attrs.evolve(TEST, quiet_after=30.0, channels=(Channel(name="trade"),)), (), 0)
+    watch.watch([Subscription("trade", "A")], 0)
+    watch.shift(100)
+    assert watch.check(129) == []
+    assert watch.check(130) == [("trade", "A", 30)]
+
+
+def test_what_is_expected_after_a_change() -> None:
+    """Its time begins with the change, and what was expected before is not any more."""
+    alive = clocks(TEST, "1")
+    alive.expect(frozenset({"2"}), 8)
+    assert alive.check(10, 9) is None
+    assert alive.unconfirmed == ("2",)
+    assert reason(alive, 18, 17) is Reason.SUB_TIMEOUT
+    alive.expect(frozenset(), 18)
+    assert alive.check(100, 99) != Task.WARN_UNCONFIRMED
+    assert alive.wake(99) == 60

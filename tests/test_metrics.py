@@ -14,6 +14,7 @@ from actors.events import (
     LinkState,
     Notified,
     Origin,
+    Paused,
     Reconnecting,
     StateChanged,
 )
@@ -236,3 +237,12 @@ def test_a_scrape_meets_stats_of_any_shape() -> None:
     for number, state in enumerate(LinkState):
         metrics.watch(attrs.evolve(ConnectorStats(origin('odd "name"\\\n' + str(number))), state=state))
     assert len([name for name, _ in scraped(metrics) if name == "feedwarden_messages_total"]) == len(LinkState)
+
+
+def test_pauses_of_the_process_are_counted() -> None:
+    """With their length; there are none at the start."""
+    metrics = Metrics()
+    assert value(metrics, "pauses_total") == value(metrics, "paused_seconds_total") == 0
+    metrics.hook(Paused(at=10, seconds=2.5))
+    metrics.hook(Paused(at=20, seconds=4))
+    assert (value(metrics, "pauses_total"), value(metrics, "paused_seconds_total")) == (2, 6.5)

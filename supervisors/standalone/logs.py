@@ -33,6 +33,7 @@ from actors.events import (
     Noticed,
     NotKept,
     Overflowed,
+    Paused,
     Quiet,
     Reconnecting,
     Renewed,
@@ -100,6 +101,8 @@ class Journal:
                 self.log.error("too many crashes", child=event.child, supervisor=event.supervisor)
             case ChildUnstopped():
                 self.log.error("does not stop", child=event.child, supervisor=event.supervisor)
+            case Paused():
+                self.log.warning("paused", seconds=round(event.seconds, 1))
             case NotKept():
                 self.log.error("not kept", detail=event.error)
             case SubscriberFailed():
