@@ -125,7 +125,7 @@ class Feeds:
         self._network = network or SystemNetwork()
         self._wall = wall
         self._pulse = Pulse(self.events.emit)
-        children = [ChildSpec(id="pulse", run=self._pulse.run, shutdown=2.0)]
+        children: list[ChildSpec] = []
         self.gate = Gate(budget=config.ip_budget if config is not None else 1.0)
         """What all connectors of this process pass before they dial."""
         if config is not None and config.bans is not None:
@@ -143,6 +143,7 @@ class Feeds:
             teller = self.notifier
             self.metrics.watch_queues(lambda: teller.queued, lambda: teller.oldest, lambda: teller.quarantined)
             children.append(ChildSpec(id="notifier", run=self.notifier.run, drain=NOTIFIER_DRAIN, shutdown=2.0))
+        children.append(ChildSpec(id="pulse", run=self._pulse.run, shutdown=2.0))
         # dynamic children do not come back with their supervisor, so its failure is the failure of everything
         children.append(
             ChildSpec(id="feeds", run=self._feeds.run, kind=ChildKind.SUPERVISOR, intensity=Intensity(0, 1))
@@ -255,7 +256,7 @@ class Feeds:
         """What still runs, by name: feeds, and ``notifier``. Also while everything stops, and from any thread."""
         supervisors = {name: opened.supervisor for name, opened in list(self._opened.items())}
         names = [name for name, each in supervisors.items() if _running_workers(each)]
-        beside = [name for name in _running_workers(self.root) if name != "pulse"]  # which outlives all others
+        beside = [name for name in _running_workers(self.root) if name != "pulse"]  # which outlives the feeds
         return [*names, *beside]
 
     def __getitem__(self, name: str) -> Feed:
