@@ -20,7 +20,7 @@ from actors.events import (
 )
 from actors.exchange import Kind, Subscription
 from actors.feed import Feed
-from actors.items import Batch, Down, Gap, Overflow
+from actors.items import Batch, Down, Gap
 from actors.line import PROGRESS, Line, Part, sum_up
 from actors.merge import SETTLE, WINDOW, Merge
 from actors.merge import Leg as Place
@@ -171,13 +171,8 @@ class Leg(Line):
         """Whether it is only closing any more."""
 
     @property
-    def overflow(self) -> Overflow:
-        """The feed's."""
-        return self.bundle.overflow
-
-    @property
     def full(self) -> bool:
-        """Whether the feed's buffer is at its bound."""
+        """Whether reading has to wait for a consumer."""
         return self.bundle.full
 
     @property
@@ -186,7 +181,7 @@ class Leg(Line):
         return self.bundle.complete
 
     async def room(self) -> None:
-        """Wait until the feed's buffer is below its bound."""
+        """Wait until no consumer makes reading wait."""
         await self.bundle.room()
 
     def follows(self, now: float) -> bool:

@@ -102,7 +102,9 @@ async def test_one_that_comes_during_an_interruption_is_told_of_it() -> None:
 
 
 @pytest.mark.parametrize("way", ["return", "break", "exception", "timeout", "cancel"])
-async def test_every_way_out_leaves_the_others_alone(way: str, autojump_clock: trio.testing.MockClock) -> None:
+async def test_every_way_out_leaves_the_others_alone(  # noqa: PLR0915 - five ways out, one after the other
+    way: str, autojump_clock: trio.testing.MockClock
+) -> None:
     """Whoever leaves, however, is no longer kept for; the other consumer and the feed get every message."""
     del autojump_clock
     bench = Bench(BLOCK)
