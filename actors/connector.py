@@ -101,7 +101,7 @@ class Connector:
         self._app_error: tuple[ConnectorError, float] | None = None
         self._healthy = False
         self._asked = trio.Event()
-        self._reconnect_why: str | None = None
+        self._wish: ConnectorError | None = None
         self._pinging = Pinging(
             self.exchange, self._pulse, self.send_message, self._control_ping, lambda: self._last_frame, self._fail
         )
@@ -172,7 +172,11 @@ class Connector:
 
     def reconnect_soon(self, why: str) -> None:
         """As :meth:`reconnect`, without a wait."""
-        self._reconnect_why = why
+        self.fail_soon(ReconnectRequested(why))
+
+    def fail_soon(self, error: ConnectorError) -> None:
+        """End the session with this verdict, from within and without a wait."""
+        self._wish = error
         self._asked.set()
 
     async def send_message(self, message: str | bytes) -> None:
@@ -212,6 +216,9 @@ class Connector:
             self._look_for_a_pause()
             now = trio.current_time()
             match alive.check(now, self._last_frame):
+                case Expired(Reason.MESSAGE_TIMEOUT) if self.feed.vouched(now):
+                    alive.probe_answered(now)
+                    self._tell.probed(answered=True)
                 case Expired(reason, detail):
                     seen = self._last_frame
                     await trio.lowlevel.checkpoint()  # what came in this very turn of the loop is still unread
@@ -220,8 +227,11 @@ class Connector:
                 case Task.PROBE:
                     alive.probe_sent()
                     self._tell.probed(answered=False)
-                    for frame in self._session.probe():
+                    frames = self._session.probe()
+                    for frame in frames:
                         await self.send_message(frame)
+                    if not frames:
+                        self.feed.doubt()
                 case Task.WARN_UNCONFIRMED:
                     self._tell.unconfirmed(alive.unconfirmed)
                 case None:
@@ -236,8 +246,8 @@ class Connector:
 
     async def _obey(self, scope: trio.CancelScope) -> None:
         await self._asked.wait()
-        if self._reconnect_why is not None:
-            raise self._fail(ReconnectRequested(self._reconnect_why))
+        if self._wish is not None:
+            raise self._fail(self._wish)
         scope.cancel("disconnect() was called")
 
     def _look_for_a_pause(self) -> None:
@@ -373,7 +383,7 @@ class Connector:
     def _is_connected(self) -> None:
         """The 101 is there: the clocks start."""
         now, session = trio.current_time(), self._session
-        can_probe = type(session).probe is not Session.probe
+        can_probe = type(session).probe is not Session.probe or self.feed.can_doubt
         self._liveness = Liveness(self.exchange, now, pending=session.pending(), can_probe=can_probe)
         self._pauses = self._pulse.pauses, self._pulse.lost
         self._quiet = QuietWatch(self.exchange, self.feed.subscriptions, now)

@@ -1,5 +1,6 @@
 """Several sockets that carry the same: one stream out of all of them, interrupted only when none carries on."""
 
+import math
 from collections.abc import Sequence
 
 import trio
@@ -22,7 +23,8 @@ from actors.exchange import Kind, Subscription
 from actors.feed import Feed
 from actors.items import Batch, Down, Gap
 from actors.line import PROGRESS, Line, Part, sum_up
-from actors.merge import SETTLE, WINDOW, Merge
+from actors.marks import no_mark
+from actors.merge import HELD, SETTLE, WINDOW, Merge
 from actors.merge import Leg as Place
 from actors.sequence import Continuity
 from actors.stats import ConnectorStats
@@ -57,19 +59,22 @@ class Bundle(Part):
         self.merge: Merge | None = None
         """Only while there may be two sessions: telling messages apart costs more than passing them on."""
         self.merging_since = 0.0
+        self.news_at: float | None = None
+        """When a witness brought what the leg in doubt had not; it is held back until that is settled."""
         self.moved = moved
         life = self.exchange.max_lifetime
         self.settling = min(SETTLE, life / 20) if life else SETTLE
         """Seconds that a leg is watched beside another before it may carry on alone."""
         self._snapshots = snapshots
+        self._held: list[tuple[Leg, Sequence[str | bytes], int, float, int]] = []
         self._number = 0
         self._gone = ConnectorStats(self.stats.origin)
         self._continuity = Continuity() if self.exchange.check_sequence else None
 
-    def add(self, slot: int) -> "Leg":
+    def add(self, slot: int, *, witness: bool = False) -> "Leg":
         """A further leg, in the place of one of those wanted at a time, counted from 0."""
         self._number += 1
-        leg = Leg(self, self._number, slot)
+        leg = Leg(self, self._number, slot, witness=witness)
         self.legs.append(leg)
         return leg
 
@@ -96,9 +101,24 @@ class Bundle(Part):
         for leg in self.legs:
             leg.place = None
 
-    def carried(self, now: float, *, without: "Leg | None" = None) -> bool:
-        """Whether a leg is live that has had the time to bring whatever the others had on their way."""
-        return any(leg.follows(now) for leg in self.legs if leg is not without)
+    def carried(self, now: float, *, without: "Leg") -> bool:
+        """Whether another leg is live that has brought, or will bring, whatever this one does not bring any more."""
+        since = without.heard_at if without.doubted else math.inf
+        return any(leg.follows(now) and leg.covers(since) for leg in self.legs if leg is not without)
+
+    def settle_doubt(self) -> None:
+        """The leg in doubt has brought something, or is lost: what was held back may go."""
+        held, self.news_at = self._held, None
+        self._held = []
+        for leg, frames, wall, now, session in held:
+            leg.merge_in(frames, wall=wall, now=now, session=session)
+
+    def hold(self, leg: "Leg", frames: Sequence[str | bytes], wall: int, now: float, session: int) -> None:
+        """A witness has brought something, and the leg in doubt has not: it may still come."""
+        self._held.append((leg, frames, wall, now, session))
+        if self.news_at is None or sum(len(held) for _, held, _, _, _ in self._held) > HELD:
+            self.news_at = now if self.news_at is None else -math.inf
+            self.moved.unpark_all()
 
     def subscribe_to(self, subscriptions: tuple[Subscription, ...]) -> None:
         """From now on these are wanted."""
@@ -146,7 +166,7 @@ class Leg(Line):
 
     checks_sequence = False
 
-    def __init__(self, bundle: Bundle, number: int, slot: int) -> None:
+    def __init__(self, bundle: Bundle, number: int, slot: int, *, witness: bool = False) -> None:
         super().__init__(
             f"{bundle.name}/leg-{number}",
             bundle.exchange,
@@ -157,6 +177,13 @@ class Leg(Line):
         self.bundle = bundle
         self.number = number
         self.slot = slot
+        self.witness = witness
+        """Whether it is there only to see whether another leg still tells what there is to tell."""
+        self.can_doubt = self.exchange.mark is not no_mark
+        self.doubted = False
+        """Whether it has been silent for so long that a witness was asked for."""
+        self.heard_at = 0.0
+        """When it last brought data, or its session began."""
         self.place: Place | None = None
         """Its place in the merge, while it has a session and there is one."""
         self.born: float | None = None
@@ -190,6 +217,22 @@ class Leg(Line):
         settled = merge is None or (self.place is not None and merge.follows(self.place, now))
         return settled and self.stats.state is LinkState.LIVE
 
+    def covers(self, since: float) -> bool:
+        """Whether it has been there for long enough to have brought everything from then on."""
+        return self.born is not None and self.born + self.bundle.settling <= since
+
+    def doubt(self) -> None:
+        """Ask for a witness, unless there is another leg already."""
+        self.doubted = True
+        self.bundle.moved.unpark_all()
+
+    def vouched(self, now: float) -> bool:
+        """Whether another leg is live and has brought nothing that this one lacks."""
+        if self.bundle.news_at is not None:
+            return False
+        others = [leg for leg in self.bundle.legs if leg is not self and leg.follows(now)]
+        return any(leg.heard_at <= self.heard_at + self.bundle.settling or not leg.delivers for leg in others)
+
     def replace(self, why: str) -> bool:
         """Ask for a fresh leg beside this one, which leaves once the other delivers."""
         self.leaving = self.leaving or why
@@ -207,6 +250,7 @@ class Leg(Line):
     def new_session(self) -> int:
         """The number of the session that has just begun."""
         self.born, self.due, self.delivers = trio.current_time(), None, False
+        self.heard_at, self.doubted = self.born, False
         self.join(self.born)
         self.stats.sessions = self.bundle.new_session()
         return self.stats.sessions
@@ -223,9 +267,20 @@ class Leg(Line):
         bundle, stats = self.bundle, self.stats
         stats.messages += len(frames)
         stats.last_message_time = wall / 1e9
-        if not self.delivers:
-            self.delivers = True
+        self.heard_at = now
+        if not self.delivers or self.doubted:
+            was_doubted, self.delivers, self.doubted = self.doubted, True, False
             bundle.moved.unpark_all()
+            if was_doubted:
+                bundle.settle_doubt()
+        if self.witness and any(leg.doubted for leg in bundle.legs):
+            bundle.hold(self, frames, wall, now, session)
+        else:
+            self.merge_in(frames, wall=wall, now=now, session=session)
+
+    def merge_in(self, frames: Sequence[str | bytes], *, wall: int, now: float, session: int) -> None:
+        """Pass on what no other leg has brought."""
+        bundle = self.bundle
         if self.place is not None and bundle.merge is not None:
             late = bundle.merge.late
             frames = bundle.merge.take(self.place, frames, [self.exchange.mark(frame) for frame in frames], now)
@@ -241,8 +296,12 @@ class Leg(Line):
 
     def interrupted(self, reason: Reason) -> None:
         """A connector's verdict: an interruption, unless another leg carries on."""
-        if not self.bundle.carried(trio.current_time(), without=self):
-            self.bundle.interrupted(reason)
+        bundle, was_doubted = self.bundle, self.doubted
+        if not bundle.carried(trio.current_time(), without=self):
+            bundle.interrupted(reason)
+        self.doubted = False
+        if was_doubted:
+            bundle.settle_doubt()
 
     def put(self, item: Batch | Down | Gap) -> None:
         """Put an item at the end of the feed's buffer."""
@@ -255,6 +314,7 @@ class Leg(Line):
     def over(self, wall: int, now: float) -> None:
         """The session brings nothing more: what others have waiting behind it may go."""
         self.born = None
+        self.doubted = False
         place, self.place, merge = self.place, None, self.bundle.merge
         if place is not None and merge is not None:
             frames = merge.leave(place, now)

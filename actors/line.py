@@ -117,6 +117,17 @@ class Line:
         if self._last is None:
             self._last = wall, now
 
+    can_doubt: bool = False
+    """Whether another socket can show what no probe can: that the market is quiet, or this link dead."""
+
+    def doubt(self) -> None:
+        """Ask for a socket beside the open one, to see what that is told."""
+
+    def vouched(self, now: float) -> bool:
+        """Whether another socket is told as little as this one."""
+        del now
+        return False
+
     def replace(self, why: str) -> bool:
         """Ask for a fresh session beside the open one; False where there can be none, or nothing renews it."""
         del why

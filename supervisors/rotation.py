@@ -18,8 +18,12 @@ END_OF_LIFE = "its time has come"
 class Hands(Protocol):
     """Who opens and closes sockets."""
 
-    def open_leg(self, bundle: Bundle, slot: int) -> None:
+    def open_leg(self, bundle: Bundle, slot: int, *, witness: bool = False) -> None:
         """Start a connector for a further leg."""
+        ...
+
+    def fail_leg(self, leg: Leg, why: str) -> None:
+        """End a leg's session with the verdict that no data come."""
         ...
 
     def close_leg(self, leg: Leg) -> None:
@@ -72,7 +76,7 @@ class Rotation:
 
     def step(self, bundle: Bundle, now: float) -> float:
         """Do what is due for one bundle; returns when to look again, if nothing moves before."""
-        wake = self._look_for_old(bundle, now)
+        wake = min(self._look_for_old(bundle, now), self._look_for_dead(bundle, now))
         for slot in range(self._plan.count):
             wake = min(wake, self._fill(bundle, slot, now))
         if len(bundle.legs) > 1:
@@ -95,6 +99,36 @@ class Rotation:
                 leg.leaving = END_OF_LIFE
         return wake
 
+    def _look_for_dead(self, bundle: Bundle, now: float) -> float:
+        """A leg that is in doubt gets a witness; what that is told and the other not decides."""
+        doubted = next((leg for leg in bundle.legs if leg.doubted), None)
+        witness = next((leg for leg in bundle.legs if leg.witness), None)
+        if doubted is None:
+            if witness is not None:
+                self._dismiss(bundle, witness)
+        elif bundle.news_at is not None:
+            if now < (settled := bundle.news_at + bundle.settling):
+                return settled
+            seconds = now - doubted.heard_at
+            self._hands.fail_leg(doubted, f"no data for {seconds:.0f} s, while another connection brings some")
+        elif len(bundle.legs) == 1 and self._hands.has_room(doubted.slot):
+            bundle.begin_merging(now)
+            self._hands.open_leg(bundle, doubted.slot, witness=True)
+        return math.inf
+
+    def _dismiss(self, bundle: Bundle, witness: Leg) -> None:
+        """The doubt is settled: the witness goes, or stays in the place of a leg that is lost."""
+        bundle.settle_doubt()
+        lost = [leg for leg in bundle.legs if leg.slot == witness.slot and leg is not witness and leg.born is None]
+        if lost and witness.born is not None:
+            witness.witness = False
+            for leg in lost:
+                self._hands.close_leg(leg)
+        elif len(bundle.legs) > 1:
+            self._hands.close_leg(witness)
+        else:
+            witness.witness = False
+
     def _fill(self, bundle: Bundle, slot: int, now: float) -> float:
         """See to one of the legs that are wanted: its successor is opened, or has come so far that it may leave."""
         here = [leg for leg in bundle.legs if leg.slot == slot]
@@ -103,7 +137,7 @@ class Rotation:
             return self._succeed(bundle, leaving[-1], now)
         for leg in leaving:
             heir = staying[0]
-            ready = heir.follows(now) and heir.delivers
+            ready = heir.follows(now) and heir.delivers and not leg.doubted
             if ready:
                 bundle.feed.stats.renewals += 1
                 self._emit(Renewed(at=now, origin=leg.stats.origin, session=heir.stats.sessions, why=leg.leaving))

@@ -7,7 +7,7 @@ import trio
 
 from actors.actor import NO_CONTEXT, Context
 from actors.connector import Connector
-from actors.errors import Way
+from actors.errors import LivenessError, Reason, Way
 from actors.events import ChildGaveUp, EventHook, LinkState, Reconnecting, RestartScheduled
 from actors.exchange import Exchange, Subscription, one_route
 from actors.feed import Feed
@@ -144,9 +144,9 @@ class Sockets:
 
     # -- legs, at the rotation's orders
 
-    def open_leg(self, bundle: Bundle, slot: int) -> None:
+    def open_leg(self, bundle: Bundle, slot: int, *, witness: bool = False) -> None:
         """Start a connector for a further leg of a bundle."""
-        leg = bundle.add(slot)
+        leg = bundle.add(slot, witness=witness)
         spec = self._begin(_leg_child(leg), leg)
         if self._running:
             self.supervisor.start_soon(spec)
@@ -155,6 +155,10 @@ class Sockets:
         """Stop a leg's connector, for good."""
         leg.bundle.discard(leg, self._wall(), trio.current_time())
         self._end(_leg_child(leg))
+
+    def fail_leg(self, leg: Leg, why: str) -> None:
+        """End a leg's session with the verdict that no data come."""
+        self._connectors[_leg_child(leg)].fail_soon(LivenessError(Reason.MESSAGE_TIMEOUT, why))
 
     def reopen_leg(self, leg: Leg, why: str) -> None:
         """Let a leg end its session and begin another."""

@@ -6,11 +6,14 @@ from itertools import accumulate
 from zoneinfo import ZoneInfo
 
 import attrs
+import pytest
 import trio
 import trio.testing
 
 from actors.chaos import SIMULATED, BinanceVenue, MemoryNetwork, SimulatedExchange, SimulatedVenue, What
 from actors.chaos.board import Venue
+from actors.chaos.faults import Conduct
+from actors.chaos.link import Link
 from actors.chaos.venues.simulated import SimulatedSession
 from actors.errors import Reason
 from actors.events import (
@@ -44,13 +47,13 @@ def simulated(venue: Venue | None = None, *, rate: float = 1.0, seed: int = 7) -
 
 
 async def test_a_session_is_renewed_before_its_life_ends(autojump_clock: trio.testing.MockClock) -> None:
-    """Six lives of ten minutes: nothing is lost, repeated or interrupted, and two sockets never last long."""
+    """Four lives of ten minutes: nothing is lost, repeated or interrupted, and two sockets never last long."""
     sim = simulated()
     async with scene({SIMULATED.host: sim}) as (feeds, _, seen):
         feed = feeds.open(SHORT, trade=["BTC-USD", "ETH-USD"])
-        await watch(feeds, feed, seen, 6 * LIFE)
+        await watch(feeds, feed, seen, 4 * LIFE)
         assert feed.stats.state is LinkState.LIVE
-        assert 6 <= feed.stats.sessions <= 8
+        assert 4 <= feed.stats.sessions <= 6
         assert feed.stats.reconnect_count == 0
         end = trio.current_time()
     lost, repeated = compare(SHORT, sim, seen, end - 1)
@@ -171,6 +174,7 @@ def most_at_once(sim: SimulatedExchange) -> int:
     return max(accumulate(steps[entry.what] for entry in sim.ledger if entry.what in steps))
 
 
+@pytest.mark.slow
 async def test_at_a_time_of_day(autojump_clock: trio.testing.MockClock) -> None:
     """Two legs of an exchange without a limit of life, each renewed once a day, one at a time, in the half hour."""
     sim = simulated(rate=0.01)
@@ -249,3 +253,45 @@ async def test_a_mute_successor_replaces_nothing(autojump_clock: trio.testing.Mo
     lost, repeated = compare(SHORT, sim, seen, end - 1)
     assert lost == []
     assert repeated == []
+
+
+async def test_a_dead_link_is_found_by_what_another_is_told(autojump_clock: trio.testing.MockClock) -> None:
+    """Binance has no probe: after half of message_timeout a second socket is opened; what only it brings decides."""
+    sim = simulated(BinanceVenue())
+    async with scene({BINANCE.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(BINANCE, trade=["BTC/USDT"])
+        await watch(feeds, feed, seen, 240, (20, lambda: mute(sim.connections[0])))
+        assert feed.stats.sessions == 2
+        assert feed.stats.state is LinkState.LIVE
+        end = trio.current_time()
+    lost, repeated = compare(BINANCE, sim, seen, end - 1)
+    assert len(lost) > 100
+    assert uncovered(lost, seen) == []
+    assert repeated == []
+    [down], [gap], [told] = seen.of(Down), seen.gaps, seen.of(LegLost)
+    assert down.reason is gap.reason is told.reason is Reason.MESSAGE_TIMEOUT
+    assert "another connection" in told.detail
+    assert 150 <= gap.seconds <= 160
+    assert told.at < 20 + BINANCE.message_timeout
+    assert most_at_once(sim) == 2
+
+
+def mute(link: Link) -> None:
+    """No more data on this connection; pings and acks go on."""
+    link.conduct = Conduct(data=False)
+
+
+async def test_a_quiet_market_is_no_dead_link(autojump_clock: trio.testing.MockClock) -> None:
+    """A message in half an hour: a second socket stays beside the first until one comes, and there is no verdict."""
+    sim = simulated(BinanceVenue(), rate=1 / 1800)
+    async with scene({BINANCE.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(BINANCE, trade=["BTC/USDT"])
+        await watch(feeds, feed, seen, 4 * 3600)
+        silences = len(seen.messages) + 1
+        assert feed.stats.sessions == silences + 1
+        assert len(sim.connections) == 2
+        end = trio.current_time()
+    lost, repeated = compare(BINANCE, sim, seen, end - 1)
+    assert silences > 6
+    assert (lost, repeated) == ([], [])
+    assert seen.of(Down) == seen.gaps == seen.of(Failed) == seen.of(LegLost) == []
