@@ -276,6 +276,14 @@ class GapReported(FeedEvent):
 
 
 @attrs.frozen(kw_only=True)
+class NothingLost(FeedEvent):
+    """An interruption is over without a gap: the exchange's snapshots repeat what was delivered last of every code."""
+
+    reason: Reason
+    """Of the interruption."""
+
+
+@attrs.frozen(kw_only=True)
 class Overflowed(FeedEvent):
     """The consumer is too slow: its buffer overflowed. Told once until it has caught up."""
 

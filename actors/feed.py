@@ -194,7 +194,18 @@ class Feed(Line):
         if self._closed:
             return
         if self._interruption is not None:
+            restated = self._restated(frames, now)
+            if restated:
+                self._pass_on(frames[:restated], wall, now, session)
+                frames = frames[restated:]
+            if not frames:
+                return
             self._resume(wall, now)
+        if not self.parts:
+            self._note(frames)
+        self._pass_on(frames, wall, now, session)
+
+    def _pass_on(self, frames: Sequence[str | bytes], wall: int, now: float, session: int) -> None:
         size = sum(map(len, frames))
         stats = self.stats
         stats.messages += len(frames)

@@ -7,10 +7,10 @@ import attrs
 import trio
 
 from actors.errors import Reason
-from actors.events import EventHook, LinkState, StateChanged
+from actors.events import EventHook, LinkState, NothingLost, StateChanged
 from actors.exchange import Exchange, Kind, Subscription
 from actors.items import Batch, Down, Gap
-from actors.sequence import Loss
+from actors.sequence import Loss, Restating
 from actors.sieve import Sieve
 from actors.stats import ConnectorStats
 from actors.subscriptions import grouped, topics
@@ -99,6 +99,7 @@ class Line:
         """What is known of codes that the exchange rejects without naming them."""
         self._interruption: Interruption | None = None
         self._last: tuple[int, float] | None = None
+        self._restating = Restating() if exchange.check_sequence else None
 
     def subscribe_to(self, subscriptions: tuple[Subscription, ...]) -> None:
         """From now on these are wanted: by the open session as soon as it can, and by every later one in full."""
@@ -148,6 +149,8 @@ class Line:
         if self._interruption is None and self._last is not None:
             since, started = self._last
             self._interruption = Interruption(reason, since, started)
+            if self._restating is not None:
+                self._restating.interrupted()
             self.put(Down(reason, since, codes=self._codes()))
 
     def over(self, wall: int, now: float) -> None:
@@ -191,8 +194,25 @@ class Line:
         self.stats.sessions += 1
         return self.stats.sessions
 
+    def _restated(self, frames: Sequence[str | bytes], now: float) -> int:
+        """How many of the first frames after an interruption only say again what was delivered before it.
+
+        If that is so of every code, the interruption is over, and nothing was lost.
+        """
+        if self._restating is None or self._interruption is None:
+            return 0
+        number = self._restating.proven(map(self.exchange.mark, frames))
+        if self._restating.complete:
+            reason, self._interruption = self._interruption.reason, None
+            self.emit(NothingLost(at=now, origin=self.stats.origin, reason=reason))
+        return number
+
+    def _note(self, frames: Sequence[str | bytes]) -> None:
+        if self._restating is not None:
+            self._restating.delivered(map(self.exchange.mark, frames))
+
     def _resume(self, wall: int, now: float) -> None:
-        """The first message after an interruption has come."""
+        """The first message after an interruption has come that may follow on a loss."""
         interruption, self._interruption = self._interruption, None
         if interruption is not None:
             started = interruption.started
@@ -265,7 +285,14 @@ class Part(Line):
     def push(self, frames: Sequence[str | bytes], *, wall: int, now: float, session: int) -> None:
         """Take data frames that have just been received; raises GiveUp under the policy ``fail``."""
         if self._interruption is not None:
+            restated = self._restated(frames, now)
+            if restated:
+                self.feed.push(frames[:restated], wall=wall, now=now, session=session)
+                frames = frames[restated:]
+            if not frames:
+                return
             self._resume(wall, now)
+        self._note(frames)
         stats = self.stats
         stats.messages += len(frames)
         stats.last_message_time = wall / 1e9

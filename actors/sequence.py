@@ -23,6 +23,45 @@ class Loss:
     certain: bool
 
 
+class Restating:
+    """Whether an exchange's snapshots say that nothing was lost while nobody listened.
+
+    It is so where the snapshot of every code repeats what was delivered of it last.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[Key, int] = {}
+        self._open: set[Key] = set()
+
+    def delivered(self, marks: Iterable[Mark | None]) -> None:
+        """These were passed on."""
+        self._last.update((mark.key, mark.identity) for mark in marks if mark is not None)
+
+    def interrupted(self) -> None:
+        """From now on there is something to prove."""
+        self._open = set(self._last)
+
+    def proven(self, marks: Iterable[Mark | None]) -> int:
+        """How many messages, from the first on, only restate what is known; all but these may follow on a loss."""
+        number = 0
+        for mark in marks:
+            if mark is None or not mark.snapshot or self._last.get(mark.key) != mark.identity:
+                break
+            self._open.discard(mark.key)
+            number += 1
+        return number
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to prove, and something was."""
+        return not self._open and bool(self._last)
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """The codes of which messages may be missing."""
+        return tuple(dict.fromkeys(sorted(code for _, code in self._open)))
+
+
 class Continuity:
     """The numbers of one session; a new session gets a new one, so that a reconnect makes no false loss.
 

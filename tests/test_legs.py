@@ -288,8 +288,8 @@ async def test_a_quiet_market_is_no_dead_link(autojump_clock: trio.testing.MockC
         feed = feeds.open(BINANCE, trade=["BTC/USDT"])
         await watch(feeds, feed, seen, 4 * 3600)
         silences = len(seen.messages) + 1
-        assert feed.stats.sessions == silences + 1
-        assert len(sim.connections) == 2
+        assert silences <= feed.stats.sessions <= silences + 1
+        assert most_at_once(sim) == 2
         end = trio.current_time()
     lost, repeated = compare(BINANCE, sim, seen, end - 1)
     assert silences > 6

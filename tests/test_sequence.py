@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.marks import Key, Mark
-from actors.sequence import Continuity, Loss
+from actors.sequence import Continuity, Loss, Restating
 
 BOOK: Key = ("book", "A")
 TRADE: Key = ("trade", "A")
@@ -102,3 +102,24 @@ def test_exactly_the_holes_are_found(widths: list[int], data: st.DataObject) -> 
     cut = data.draw(st.integers(0, len(arrived)))
     continuity = Continuity()
     assert continuity.take(arrived[:cut]) + continuity.take(arrived[cut:]) == holes
+
+
+def snapshot(code: str, identity: int) -> Mark:
+    return Mark(("trade", code), identity, identity, snapshot=True)
+
+
+def test_snapshots_that_repeat_everything_prove_that_nothing_was_lost() -> None:
+    """Each code has to be restated; news before that prove nothing, and what is still open is named."""
+    restating = Restating()
+    assert not restating.complete
+    restating.delivered([Mark(("trade", "A"), 1), Mark(("trade", "B"), 5), Mark(("trade", "A"), 2), None])
+    restating.interrupted()
+    assert restating.proven([snapshot("A", 1)]) == 0
+    assert restating.open == ("A", "B")
+    assert restating.proven([snapshot("A", 2), snapshot("B", 4), snapshot("B", 5)]) == 1
+    assert restating.open == ("B",)
+    assert restating.proven([Mark(("trade", "B"), 5)]) == 0
+    assert restating.proven([None]) == 0
+    assert not restating.complete
+    assert restating.proven([snapshot("A", 2), snapshot("B", 5)]) == 2
+    assert restating.complete

@@ -13,7 +13,7 @@ import trio.testing
 from actors.chaos import SIMULATED, Role, SimulatedExchange, SimulatedVenue, Unknown, UpbitVenue, What
 from actors.chaos.venues.simulated import SimulatedSession
 from actors.errors import Reason
-from actors.events import CodeRejected, Connected, GapReported, LinkState, Live
+from actors.events import CodeRejected, Connected, GapReported, LinkState, Live, NothingLost
 from actors.exchange import Exchange, Frame, Limits, Rate
 from actors.exchanges import UPBIT
 from actors.items import Down
@@ -222,3 +222,23 @@ async def test_a_lost_socket_whose_codes_are_removed_ends_with_its_gap(autojump_
 
         await watch(feeds, feed, seen, 30, (10, lose), (15, lambda: feeds.remove("two", trade=CODES[1])))
     assert [down.codes for down in seen.of(Down)] == [gap.codes for gap in seen.gaps] == [(CODES[1],)]
+
+
+@pytest.mark.parametrize(("quiet", "lost"), [(True, False), (False, True)])
+async def test_an_interruption_in_which_nothing_can_have_been_lost_is_no_gap(
+    autojump_clock: trio.testing.MockClock, *, quiet: bool, lost: bool
+) -> None:
+    """Snapshots that repeat the last of every code end an interruption without a gap; news make it one."""
+    codes = ["KRW-BTC", "KRW-ETH"]
+    sim = SimulatedExchange(UpbitVenue(), rate=0.2, port=None, wall=wall, random=random.Random(7))
+    async with scene({UPBIT.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(attrs.evolve(UPBIT, check_sequence=True, message_timeout=0), trade=codes)
+        await watch(feeds, feed, seen, 60)
+        if quiet:
+            sim.board.hush()
+        await watch(feeds, feed, seen, 60, (10, lambda: sim.refuse(20)), (10.1, sim.cut))
+        assert feed.stats.state is LinkState.LIVE
+    assert len(seen.of(Down)) == 1
+    assert len(seen.gaps) == len(seen.of(GapReported)) == lost
+    assert len(seen.of(NothingLost)) == quiet
+    assert len(seen.messages) > 20

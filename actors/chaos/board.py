@@ -135,6 +135,11 @@ class Board:
         for topic in tuple(follower.topics):
             self.unfollow(follower, topic)
 
+    def hush(self) -> None:
+        """From now on nothing is said of any topic, but for snapshots."""
+        self._pause = math.inf
+        self._due.clear()
+
     def snapshot(self, follower: Follower, topic: Topic) -> None:
         """Send ``follower`` what the topic said last."""
         quote, style = self.market.latest(topic), follower.style(topic)

@@ -30,6 +30,7 @@ from actors.events import (
     LinkState,
     Live,
     NoOverlap,
+    NothingLost,
     Noticed,
     NotKept,
     Overflowed,
@@ -128,6 +129,10 @@ class Journal:
         spell = self._spells.setdefault(event.origin.feed, _Spell())
         if isinstance(event, GapReported) and event.reason not in (Reason.OVERFLOW, Reason.SEQ_GAP):
             self._tell("info", "recovered", event, gap_seconds=round(event.seconds, 3), attempts=spell.attempts)
+            del self._spells[event.origin.feed]
+            return
+        if isinstance(event, NothingLost):
+            self._tell("info", "recovered, nothing lost", event, attempts=spell.attempts)
             del self._spells[event.origin.feed]
             return
         if isinstance(event, Reconnecting):
