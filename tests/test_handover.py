@@ -306,7 +306,7 @@ async def test_lives_with_one_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     lives = Lives(tmp_path)
     _, opened, stop = await lives.live([up(0, A), up(0, B), up(0, FAR)], [down(0, A)])
     assert opened.startswith("[upbit] WebSocket connection lost\nfeed: a ")
-    assert "1 feeds were down when it stopped\nif it starts again within 15 minutes, the next message" in stop
+    assert "1 feeds were down when it stopped\nif it starts again within 15 minutes, the next" in stop
     back, again = await lives.live([up(0, A), up(0, B), up(0, FAR)], [down(0, FAR)], clean=False)
     assert back.startswith("[upbit] WebSocket recovered\nfeed: a (api.upbit.com)\ninterrupted: ")
     assert "running again since" in back.split("\n")[-2]

@@ -15,7 +15,7 @@ import trio
 import trustme
 
 from actors.errors import Way
-from actors.notifier import ChannelError, Letter, Secret, Severity, Telegram, Undeliverable
+from actors.notifier import ChannelError, Letter, Pace, Secret, Severity, Telegram, Undeliverable
 from actors.notifier.pieces import split
 from actors.notifier.telegram import Answer
 from tests.bot_api import KEY, TOKEN, BotApi, Reply, bot_api, refusal
@@ -24,8 +24,8 @@ from tests.bot_api import KEY, TOKEN, BotApi, Reply, bot_api, refusal
 class Scripted(Telegram):
     """A channel whose calls are answered from a script, so that it runs under a virtual clock."""
 
-    def __init__(self, chat_id: int | str = 7, *answers: Answer) -> None:
-        super().__init__(Secret(TOKEN), chat_id)
+    def __init__(self, chat_id: int | str = 7, *answers: Answer, pace: Pace | None = None) -> None:
+        super().__init__(Secret(TOKEN), chat_id, pace=pace)
         self.answers = deque(answers)
         self.calls: list[tuple[float, dict[str, object]]] = []
 
@@ -310,6 +310,58 @@ async def test_retry_after_is_never_broken(autojump_clock: trio.testing.MockCloc
         await channel.send("a")
     await channel.send("a")
     assert channel.times == [0, 30]
+
+
+async def test_a_bot_makes_25_calls_a_second_in_all(autojump_clock: trio.testing.MockClock) -> None:
+    """However many chats it writes to, no second holds more, and none is wasted."""
+    pace = Pace()
+    channels = [Scripted(chat, pace=pace) for chat in range(1, 101)]
+
+    async def chat(channel: Scripted) -> None:
+        for _ in range(3):
+            await channel.send("a")
+
+    async with trio.open_nursery() as nursery:
+        for channel in channels:
+            nursery.start_soon(chat, channel)
+    times = sorted(at for channel in channels for at, _ in channel.calls)
+    assert all(later - earlier >= 1 for earlier, later in zip(times, times[25:], strict=False))
+    assert times[-1] - times[0] == pytest.approx(11)
+
+
+async def test_a_chat_that_has_to_wait_delays_no_other(autojump_clock: trio.testing.MockClock) -> None:
+    """The bot's pace counts calls that are made, not those that are waited for."""
+    pace = Pace()
+    group = Scripted(-5, pace=pace)
+    for _ in range(20):
+        await group.send("a")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(group.send, "b")
+        await trio.testing.wait_all_tasks_blocked()
+        person = Scripted(7, pace=pace)
+        for _ in range(30):
+            await person.send("a")
+        assert person.times == list(range(30))
+    assert group.times[20] == 60
+
+
+async def test_the_pace_outlives_the_process(autojump_clock: trio.testing.MockClock) -> None:
+    """What the process before has called within the last second counts for the bot as a whole."""
+    kept: dict[int, str] = {}
+    before, after = Pace(), Pace()
+    for pace in (before, after):
+        channels = [Scripted(chat, pace=pace) for chat in range(1, 41)]
+        for chat, channel in enumerate(channels):
+
+            async def keep(note: str, chat: int = chat) -> None:
+                await trio.lowlevel.checkpoint()
+                kept[chat] = note
+
+            channel.resume(kept.get(chat), keep)
+        async with trio.open_nursery() as nursery:
+            for channel in channels[25:] if pace is after else channels[:25]:
+                nursery.start_soon(channel.send, "a")
+    assert [at for at, _ in channels[30].calls] == [pytest.approx(1.0, abs=0.1)]
 
 
 # -- splitting ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,9 @@ import math
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from heapq import heappop, heappush, heapreplace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -71,18 +73,31 @@ class _Note:
 
 
 class Pace:
-    """At most 25 calls a second, by all the channels that share it; Telegram's own bound is about 30."""
+    """At most 25 calls a second, by all the channels that share it; Telegram's own bound is about 30.
+
+    Each call takes one of 25 places, and leaves it free for the next a second after its end: so the bound holds where
+    the calls arrive, however long they take to get there.
+    """
 
     def __init__(self) -> None:
-        self._booked: deque[float] = deque(maxlen=_IN_ALL)
+        self._places = trio.CapacityLimiter(_IN_ALL)
+        self._free = [-math.inf] * _IN_ALL
+        """A heap: from when on the places that no call has are free."""
 
-    def book(self, earliest: float) -> float:
-        """The time for a call that may be made at ``earliest``, and is then made."""
-        turn = max(earliest, trio.current_time())
-        if len(self._booked) == _IN_ALL:
-            turn = max(turn, self._booked[0] + 1.0)
-        self._booked.append(turn)
-        return turn
+    @asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None]:
+        """Wait for a place, and have it for as long as the call takes."""
+        async with self._places:
+            free = heappop(self._free)
+            try:
+                await trio.sleep_until(free)
+                yield
+            finally:
+                heappush(self._free, trio.current_time() + 1.0)
+
+    def called(self, at: float) -> None:
+        """Count a call that the process before this one has made."""
+        heapreplace(self._free, at + 1.0)
 
 
 class Telegram:
@@ -176,6 +191,7 @@ class Telegram:
             self._chat_id = note.moved
         self._answered.extend(now - max((wall - at) / 1e9, 0.0) for at in note.calls)
         if self._answered:
+            self._pace.called(self._answered[-1])
             self._answered[-1] = now  # it may have arrived only now
         self._not_before = now + min(max((note.not_before - wall) / 1e9, 0.0), _LONGEST_WAIT)
 
@@ -190,16 +206,17 @@ class Telegram:
             await self._wire.__aexit__(kind, error, traceback)
 
     async def _call(self, fields: dict[str, object]) -> Answer:
-        await trio.sleep_until(self._pace.book(max(self._not_before, self._turn())))
+        await trio.sleep_until(max(self._not_before, self._turn()))
         thread = {} if self._thread is None else {"message_thread_id": self._thread}
-        # noted before the call: should the process be killed in it, the next one knows that it was made
-        self._answered.append(trio.current_time())
-        await self._note()
-        try:
-            answer = await self._post({"chat_id": self._chat_id, **thread, **fields})
-        finally:
-            # counted from the end of the call: however long it took to get there, the next one arrives later
-            self._answered[-1] = trio.current_time()
+        async with self._pace.turn():
+            # noted before the call: should the process be killed in it, the next one knows that it was made
+            self._answered.append(trio.current_time())
+            await self._note()
+            try:
+                answer = await self._post({"chat_id": self._chat_id, **thread, **fields})
+            finally:
+                # counted from the end of the call: however long it took to get there, the next one arrives later
+                self._answered[-1] = trio.current_time()
         if answer.status == 429 or answer.parameter("retry_after") is not None:
             wait = _seconds(answer.parameter("retry_after"), answer.retry_after)
             # kept here too, so that a restart of the notifier does not break it

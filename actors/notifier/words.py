@@ -110,8 +110,8 @@ LINES: Mapping[str, Words] = {
     "uptime": _words("가동 시간: {seconds}", "was up for {seconds}"),
     "down_then": _words("종료 시 끊겨 있던 피드 {count}개", "{count} feeds were down when it stopped"),
     "goes_on": _words(
-        "15분 안에 다시 시작하면 이 장애의 다음 알림에 함께 알립니다. 늦어도 시작 15분 뒤입니다",
-        "if it starts again within 15 minutes, the next message about these says so, 15 minutes later at the latest",
+        "15분 안에 다시 시작하면 따로 알리지 않고 이 피드들의 다음 알림에 함께 알립니다 (늦어도 시작 15분 뒤)",
+        "if it starts again within 15 minutes, the next message about these tells of it, 15 minutes later at most",
     ),
     "again": _words(
         "다시 시작함: {at}, {total}개 피드 중 {live}개 연결",
