@@ -11,7 +11,7 @@ import trio
 
 from actors.actor import Context
 from actors.events import Connected, Origin
-from actors.notifier import Notifier, Pace, Secret, Telegram, telegram
+from actors.notifier import Notifier, Pace, Secret, Telegram, courier, telegram
 from tests.bot_api import TOKEN
 
 FEEDS = [Origin(f"feed{n}", "upbit", "[업비트]", "[Upbit]", "api.upbit.com") for n in range(3)]
@@ -43,6 +43,7 @@ def _unposted(notifier: Notifier) -> bool:
 
 
 if __name__ == "__main__":
+    courier.QUARANTINE_DELAY = 1.0
     telegram._PER_CHAT = float(sys.argv[3])  # pyright: ignore[reportPrivateUsage]
     trio.run(
         main, Path(sys.argv[1]), sys.argv[2], int(sys.argv[4]), int(sys.argv[5]), [int(chat) for chat in sys.argv[6:]]

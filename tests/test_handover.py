@@ -43,8 +43,12 @@ class Process(Scene):
         Scene.step(self)
         late = self.now >= self.noted + SIGN_OF_LIFE and self.incidents.joined > self.joined
         if len(self.told) > before or late:
-            self.note, self.noted = handed(self.incidents.told, self.now, wall(self.now)), self.now
+            self.note, self.noted = handed(self.incidents.going_on, self.now, wall(self.now)), self.now
             self.joined = self.incidents.joined
+
+
+def appears(feed: Origin, at: float) -> Event:
+    return attrs.evolve(born(feed), at=at)
 
 
 def first(feeds: Sequence[Origin]) -> Process:
@@ -79,7 +83,7 @@ def restarted(
     begins = at + AWAY
     dials: list[Event] = []
     for feed in feeds:
-        dials.append(attrs.evolve(born(feed), at=begins))
+        dials.append(appears(feed, begins))
         past = [e for e in events if isinstance(e, Failed | Live) and e.origin == feed and e.at <= begins + 0.5]
         cut = past and isinstance(past[-1], Failed)
         dials.append(attrs.evolve(past[-1], at=begins + 0.5) if cut else up(begins + 0.5, feed))
@@ -152,7 +156,7 @@ def test_a_clean_restart_is_told_with_what_comes_next() -> None:
     assert isinstance(stop, Stopped)
     assert (stop.down, stop.goes_on) == (1, True)
     begins = two.now
-    told = two.play([born(A), *(up(begins + 1, f) for f in (B, FAR)), up(begins + 200, A)], begins + 2000)
+    told = two.play([appears(A, begins), *(up(begins + 1, f) for f in (B, FAR)), up(begins + 200, A)], begins + 2000)
     [over] = [each.report for each in told]
     assert isinstance(over, Incident)
     [trouble] = over.troubles
@@ -167,7 +171,9 @@ def test_an_unclean_restart_is_told_within_a_minute() -> None:
         one.play([down(BEGIN, A)], BEGIN + 60)
         two, _ = following(one, [A, B, FAR], BEGIN + 60, clean=False)
         begins = two.now
-        told = two.play([born(A), *(up(begins + 1, f) for f in (B, FAR)), up(begins + back, A)], begins + 2000)
+        told = two.play(
+            [appears(A, begins), *(up(begins + 1, f) for f in (B, FAR)), up(begins + back, A)], begins + 2000
+        )
         assert [type(each.report) for each in told] == kinds
         assert told[0].at == min(begins + back + SETTLE, begins + START_WAIT)
         assert told[0].report.severity is Severity.WARNING
@@ -185,11 +191,24 @@ def test_an_old_incident_does_not_hide_the_start() -> None:
     assert isinstance(stop, Stopped)
     assert not stop.goes_on
     begins = two.now
-    told = two.play([born(A), *(up(begins + 1, f) for f in (B, FAR))], begins + START_WAIT + REPEATS[2])
+    told = two.play([appears(A, begins), *(up(begins + 1, f) for f in (B, FAR))], begins + START_WAIT + REPEATS[2])
     assert [(each.at, type(each.report)) for each in told] == [
         (begins + START_WAIT, Started),
         (begins + START_WAIT + REPEATS[2], Incident),
     ]
+
+
+def test_a_repetition_that_fell_due_meanwhile_is_about_all_feeds() -> None:
+    """It waits until every feed of the incident has had the time to appear."""
+    one = first([A, B, FAR])
+    due = BEGIN + WARN + REPEATS[0]
+    one.play([down(BEGIN, A), down(BEGIN, B)], due - 1)
+    two, _ = following(one, [A, B, FAR], due - 1, clean=True)
+    begins = two.now
+    told = two.play([appears(A, begins), up(begins + 1, FAR), appears(B, begins + 1)], begins + 30)
+    assert [(each.at, type(each.report)) for each in told] == [(begins + 1 + SETTLE, Incident)]
+    assert isinstance(told[0].report, Incident)
+    assert len(told[0].report.troubles) == 2
 
 
 def test_a_start_is_not_held_back_for_longer_than_a_repetition() -> None:
@@ -200,7 +219,7 @@ def test_a_start_is_not_held_back_for_longer_than_a_repetition() -> None:
     night = QuietHours(time(0), time(23, 59, 59), UTC)
     two = Process(Rules(quiet_hours=night), now=begins)
     two.incidents = Incidents(two.rules, begins, left=inherited(one.note, begins, wall(begins)))
-    [start] = two.play([born(A), *(up(begins + 1, f) for f in (B, FAR))], begins + REPEATS[0])
+    [start] = two.play([appears(A, begins), *(up(begins + 1, f) for f in (B, FAR))], begins + REPEATS[0])
     assert isinstance(start.report, Started)
     assert [each.origin for each in start.report.waiting] == [A]
     assert start.at == begins + REPEATS[0]
@@ -225,7 +244,9 @@ def test_a_feed_that_is_muted_goes_on_in_silence() -> None:
     two = Process(Rules(), now=begins)
     told = (Window("a", wall(0), wall(begins + 9000)),)
     two.incidents = Incidents(two.rules, begins, told=told, left=inherited(one.note, begins, wall(begins)))
-    assert [type(each.report) for each in two.play([born(A), up(begins + 1, FAR)], begins + 500)] == [Started]
+    assert [type(each.report) for each in two.play([appears(A, begins), up(begins + 1, FAR)], begins + 500)] == [
+        Started
+    ]
 
 
 def test_a_stop_is_no_recovery() -> None:
@@ -244,7 +265,7 @@ def test_what_is_written_is_read() -> None:
     """Every part comes back as it was, on the next process's clock; what is damaged is nothing."""
     one = first([A, B, FAR])
     one.play([down(BEGIN, A), down(BEGIN + 1, B), gap(BEGIN + 2, A, 1.5), up(BEGIN + 32, B)], BEGIN + 33)
-    note = handed(one.incidents.told, BEGIN + 33, wall(BEGIN + 33))
+    note = handed(one.incidents.going_on, BEGIN + 33, wall(BEGIN + 33))
     left = inherited(note, 10.0, wall(BEGIN + 43))
     assert left.keys() == {"a", "b"}
     a, b = left["a"], left["b"]

@@ -113,6 +113,15 @@ def test_a_second_cause_at_a_host_is_part_of_the_incident() -> None:
     assert [len(report.troubles) for report in reports(told)] == [2, 3, 3]
 
 
+def test_another_cause_much_later_is_an_incident_of_its_own() -> None:
+    """One that lasts for hours hides no recovery of another."""
+    feeds = [origin(f"u{n}") for n in range(9)]
+    late = BEGIN + WARN + FRESH + 1
+    lost = [down(BEGIN, feeds[0]), down(late, feeds[1], Reason.REFUSED), up(late + 60, feeds[1])]
+    told = started([*feeds, FAR]).play(lost, late + 100)
+    assert phases(told) == [Phase.OPENED, Phase.OPENED, Phase.RESOLVED]
+
+
 def test_a_graver_cause_is_told_once_for_all() -> None:
     """A hundred feeds that are banned one after the other, when they dial again, are one more message."""
     feeds = [origin(f"u{n}") for n in range(100)]

@@ -123,7 +123,7 @@ class Incidents:
         return min(self._start_due, concerns, folding, self._beat, self._alarm)
 
     @property
-    def told(self) -> Sequence[Fold]:
+    def going_on(self) -> Sequence[Fold]:
         """The incidents that have been told of and are not over."""
         return self._folding.told
 

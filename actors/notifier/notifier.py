@@ -226,7 +226,7 @@ class Notifier:
     async def _leave(self, spool: Spool, incidents: Incidents) -> None:
         """Leave to the next process what was told of; not as of the stop, when the feeds are gone from it."""
         self._joined = incidents.joined
-        await spool.remember(_INCIDENTS, handed(incidents.told, trio.current_time(), self._wall()))
+        await spool.remember(_INCIDENTS, handed(incidents.going_on, trio.current_time(), self._wall()))
 
     async def _listen(self, spool: Spool | None) -> None:
         """Wait for an event, or for something to be due, and post what is to be told."""
