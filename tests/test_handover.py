@@ -293,8 +293,8 @@ class Lives:
         self.folder = folder
         self.away = 0.0
 
-    async def live(self, *turns: Sequence[Event], clean: bool = True) -> list[str]:
-        """One process: each turn of events makes one message; all that it has sent."""
+    async def live(self, *turns: Sequence[Event], silent: Sequence[Event] = (), clean: bool = True) -> list[str]:
+        """One process: each turn of events makes one message, the silent ones none; all that it has sent."""
         fake, context = Fake("a"), Context()
         send, receive = trio.open_memory_channel[Event](10)
         notifier = Notifier(
@@ -310,13 +310,29 @@ class Lives:
                     notifier.hook(attrs.evolve(event, at=trio.current_time()))
                 with trio.fail_after(5):
                     await receive.receive()
+            for event in silent:
+                notifier.hook(attrs.evolve(event, at=trio.current_time()))
             if clean:
                 context.stopping.set()
             else:
                 # what was told is left to the next one after it has been sent
-                await trio.sleep(0.1)
+                await trio.sleep(0.2)
                 nursery.cancel_scope.cancel()
         return [text for _, text in fake.sent]
+
+
+async def test_feeds_that_join_without_a_word_are_left_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the next sign of life: whoever is killed after that has handed them over."""
+    for severity in Severity:
+        monkeypatch.setitem(WAITS, severity, 0.05)
+    monkeypatch.setattr("actors.notifier.folding.SETTLE", 0.05)
+    monkeypatch.setattr("actors.notifier.notifier.SIGN_OF_LIFE", 0.05)
+    lives, c = Lives(tmp_path), origin("c")
+    feeds = [up(0, feed) for feed in (A, B, c, FAR)]
+    _, opened = await lives.live(feeds, [down(0, A), down(0, B)], silent=[down(0, c)], clean=False)
+    assert opened.startswith("[upbit] WebSocket outage of the whole host: 2 of 3 feeds lost")
+    [over, *_] = await lives.live(feeds)
+    assert over.startswith("[upbit] WebSocket recovered: 3 feeds\nfeeds: a, b, c")
 
 
 async def test_lives_with_one_spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
