@@ -385,7 +385,8 @@ def simulate(plan: Plan, watching: Callable[[Scene], Sequence[Checker]] | None =
     try:
         determinism.run(plan.seed, main)
     except Exception as error:
-        history.violations.append(Violation("I10", virtual[0], f"the application ended with {error!r}"))
+        # first: whatever else does not hold follows from it
+        history.violations.insert(0, Violation("I10", virtual[0], f"the application ended with {error!r}"))
     return Outcome(
         plan=plan,
         violations=tuple(history.violations),

@@ -3,10 +3,12 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -100,6 +102,28 @@ def test_a_plan_survives_json() -> None:
         Plan.from_json(json.dumps({**json.loads(Plan(seed=1).json()), "format": 7}))
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"venues": ["upbitt"]}, "venues: expected some of binance, bithumb, simulated, upbit, not upbitt"),
+        ({"style": "loud"}, "style: expected guide or incidents, not loud"),
+        ({"feeds": 0}, "feeds: expected a number from 1 on, not 0"),
+        ({"speed": 3}, "unexpected keyword argument 'speed'"),
+        ({"steps": [{"at": 1, "target": "net:feed-9", "kind": "reset"}]}, "step 1: there is no target 'net:feed-9'"),
+        ({"steps": [{"at": 1, "target": "moon", "kind": "full"}]}, "there is no target 'moon' in a plan of 2 feeds"),
+        ({"steps": [{"at": 1, "target": "alerts", "kind": "sing"}]}, "alerts has no fault 'sing', but fail, flood"),
+        (
+            {"steps": [{"at": 1, "target": "clock", "kind": "step", "args": {"to": 3}}]},
+            "step 1: clock.step has no argument to",
+        ),
+    ],
+)
+def test_a_plan_that_asks_for_what_there_is_not(change: dict[str, Any], told: str) -> None:
+    """It is refused in words, before anything runs."""
+    with pytest.raises(ValueError, match=re.escape(told)):
+        Plan.from_json(json.dumps({**json.loads(Plan(seed=1).json()), **change}))
+
+
 def test_the_canary_of_trio() -> None:
     """This trio still has the private names that replaying needs."""
     assert determinism.check() == ""
@@ -151,7 +175,8 @@ def test_a_plan_is_shrunk_to_what_matters() -> None:
 def test_an_exception_of_the_application_is_a_violation() -> None:
     """What leaves the application is told, not lost."""
     plan = Plan(seed=1, seconds=60, feeds=1, steps=(Step(5.0, "net:feed-1", "refuse", {"error": "no such error"}),))
-    assert {each.invariant for each in simulate(plan).violations} == {"I10"}
+    first, *_ = simulate(plan).violations
+    assert (first.invariant, "no such error" in first.detail) == ("I10", True)
 
 
 def test_every_invariant_is_checked() -> None:

@@ -6,7 +6,7 @@ one that was saved still replays after the way in which plans are drawn has chan
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, cast
 
 import attrs
@@ -77,10 +77,14 @@ class Plan:
             fields["steps"] = tuple(Step(**step) for step in fields["steps"])
             fields["venues"] = tuple(fields["venues"])
             plan = cls(**fields)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"not a fault plan: {error!r}") from None
+        except KeyError as error:
+            raise ValueError(f"not a fault plan: it has no {error}") from None
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a fault plan: {error}") from None
         if version != FORMAT:
             raise ValueError(f"a fault plan of format {version}, not {FORMAT}")
+        if mistakes := list(_mistakes(plan)):
+            raise ValueError("; ".join(mistakes))
         return plan
 
 
@@ -180,6 +184,10 @@ def all_kinds() -> frozenset[str]:
     return frozenset(f"{target}.{kind}" for target, kinds in KINDS.items() for kind in kinds)
 
 
+STYLES = ("guide", "incidents")
+"""How much a notification channel may hear."""
+
+
 def draw_plan(
     seed: int, *, seconds: float = 1800.0, feeds: int = 2, rate: float = 0.2, venues: tuple[str, ...] | None = None
 ) -> Plan:
@@ -216,7 +224,7 @@ def draw_plan(
         legs=legs,
         life=life,
         heal=draw.random() < 0.8,
-        style=draw.choice(("guide", "incidents")),
+        style=draw.choice(STYLES),
         steps=tuple(steps),
     )
 
@@ -233,6 +241,28 @@ async def play(plan: Plan, targets: Mapping[str, object]) -> None:
     for step in sorted(plan.steps, key=lambda step: step.at):
         await trio.sleep_until(began + step.at)
         getattr(targets[step.target], step.kind)(**step.args)
+
+
+def _mistakes(plan: Plan) -> Iterator[str]:
+    """What a plan asks for that there is not; the values of arguments are the faults' own affair."""
+    if not plan.venues or set(plan.venues) - set(SWITCHES):
+        yield f"venues: expected some of {', '.join(sorted(SWITCHES))}, not {', '.join(plan.venues) or 'none'}"
+    if plan.style not in STYLES:
+        yield f"style: expected {' or '.join(STYLES)}, not {plan.style}"
+    if type(plan.feeds) is not int or plan.feeds < 1:
+        yield f"feeds: expected a number from 1 on, not {plan.feeds!r}"
+        return
+    feeds = [f"feed-{number}" for number in range(1, plan.feeds + 1)]
+    hosts = {host(number, plan.shared) for number in range(1, plan.feeds + 1)}
+    places: Mapping[str, Collection[str]] = {"net": feeds, "feed": feeds, "exchange": hosts, "alerts": "", "clock": ""}
+    for number, step in enumerate(plan.steps, 1):
+        what, _, name = step.target.partition(":")
+        if what not in KINDS or (name not in places[what] if places[what] else name):
+            yield f"step {number}: there is no target {step.target!r} in a plan of {plan.feeds} feeds"
+        elif step.kind not in KINDS[what]:
+            yield f"step {number}: {what} has no fault {step.kind!r}, but {', '.join(KINDS[what])}"
+        elif unknown := set(step.args) - set(KINDS[what][step.kind](random.Random(1))):  # noqa: S311 - only the names count
+            yield f"step {number}: {what}.{step.kind} has no argument {', '.join(sorted(unknown))}"
 
 
 def host(feed: int, shared: bool) -> str:

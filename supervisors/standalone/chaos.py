@@ -15,7 +15,7 @@ import attrs
 
 from actors.chaos.determinism import check
 from actors.chaos.history import Violation
-from actors.chaos.invariants import names
+from actors.chaos.invariants import meanings
 from actors.chaos.plans import Plan, all_kinds, draw_plan
 from supervisors.simulation import Outcome, simulate
 from supervisors.standalone.mistakes import BadInput
@@ -31,6 +31,8 @@ RATE = 1.0
 """Messages a second of each feed."""
 AHEAD = 32
 """The most runs that are handed out and not yet counted."""
+SAME = "the same plan is the same run, and what is none of a feed's business changes nothing of it"
+"""What I8, I20 and I26 say, which compare runs."""
 TELL_EVERY = 30.0
 """Seconds between two lines that say how far it is."""
 
@@ -62,24 +64,28 @@ class Tally:
     def lines(self) -> Iterator[str]:
         """The tally as a table."""
         rate = self.feed_hours / self.cpu if self.cpu else 0.0
-        yield f"{self.runs} runs, {self.feed_hours:.1f} feed-hours, {rate:.2f} a CPU second"
+        yield f"runs: {self.runs}, feed-hours: {self.feed_hours:.1f}, {rate:.2f} of them a CPU second"
         yield ""
-        yield "injected"
-        yield from (f"  {kind:<24}{self.injected[kind]:>8}" for kind in sorted(all_kinds()))
+        yield "faults injected"
+        yield from (f"  {kind:<24}{count:>8}" for kind, count in sorted(self.injected.items()))
+        if missing := sorted(all_kinds() - set(self.injected)):
+            yield f"  none of: {', '.join(missing)}"
         yield ""
         yield "states entered and failures survived"
         yield from (f"  {name:<24}{count:>8}" for name, count in sorted(self.survived.items()))
         yield ""
         yield "invariants, and how many records each has judged"
-        ordered = sorted(names(), key=lambda name: int(name[1:]))
-        yield from (f"  {name:<24}{self.judged[name]:>8}" for name in ordered)
+        yield from (f"  {name:<24}{self.judged[name]:>8}  {meaning}" for name, meaning in meanings().items())
+        yield f"  {'I8, I20, I26':<24}{-(-self.runs // COMPARED):>8}  runs that were made again and compared"
 
 
 def read_plan(file: Path) -> Plan:
     """A plan from a file; BadInput where there is none in it."""
     try:
         return Plan.from_json(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise BadInput(f"--plan {file}: {error.strerror}") from None
+    except ValueError as error:
         raise BadInput(f"--plan {file}: {error}") from None
 
 
@@ -139,18 +145,26 @@ def play(plans: Iterator[Plan], tally: Tally, tell: Callable[[str], None]) -> tu
             return outcome, violation
         if time.monotonic() >= due:
             due += TELL_EVERY
-            tell(f"{tally.runs} runs so far, {tally.feed_hours:.0f} feed-hours, no violation; Ctrl-C shows the table")
+            tell(f"runs: {tally.runs}, feed-hours: {tally.feed_hours:.0f}, no violation so far; Ctrl-C shows the table")
     return None
 
 
 def failure(outcome: Outcome, violation: Violation, seconds: float = 60.0) -> Iterator[str]:
     """What a person needs to see it again."""
-    smallest = shrink(outcome.plan, violation.invariant, seconds=seconds)
+    alone = violation.invariant in meanings()
+    smallest = shrink(outcome.plan, violation.invariant, seconds=seconds, run=simulate if alone else _beside_twins)
     yield f"FAILED: seed {outcome.plan.seed}: {violation}"
+    yield f"{violation.invariant} is: {meanings().get(violation.invariant, SAME)}"
     yield f"the smallest plan found, {len(smallest.steps)} of {len(outcome.plan.steps)} faults; save it for --plan:"
     yield smallest.json().rstrip()
     yield "the last events:"
     yield from (f"  {line}" for line in list(outcome.tail)[-LAST:])
+
+
+def _beside_twins(plan: Plan) -> Outcome:
+    """A run with what it breaks where it is compared, as if it had broken that alone."""
+    outcome = simulate(plan)
+    return attrs.evolve(outcome, violations=compare(plan, outcome))
 
 
 def report(plans: Iterator[Plan], tell: Callable[[str], None]) -> tuple[int, Iterator[str]]:
@@ -161,6 +175,7 @@ def report(plans: Iterator[Plan], tell: Callable[[str], None]) -> tuple[int, Ite
     code, ending = 0, iter(())
     try:
         if (failed := play(plans, tally, tell)) is not None:
+            tell(f"FAILED: {failed[1]}; the smallest plan that does is being looked for, a minute at most")
             code, ending = 1, failure(*failed)
         else:
             ending = iter((f"zero violations in {time.monotonic() - began:.0f} s",))

@@ -64,6 +64,8 @@ def chaos(
         return trio.run(_stand_between, url, seed, positive("--for", for_, 60))
     if for_ is not None:
         raise BadInput("--for goes with --url; a simulation has --hours, and they are virtual")
+    if plan is not None and not hours is feeds is None:
+        raise BadInput("--hours and --feeds go with --seed; a plan says itself how long it is and of how many feeds")
     from supervisors.standalone import chaos as simulations
 
     wanted = int(positive("--feeds", feeds, 2))

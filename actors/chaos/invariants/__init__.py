@@ -40,12 +40,22 @@ BY_STYLE: Mapping[str, tuple[type[Invariant], ...]] = {
 }
 """The others: how much people are told is decided by the style of their channel."""
 
-__all__ = ["ALL", "BY_STYLE", "RECOVERY", "Invariant", "Scene", "checkers", "names"]
+__all__ = ["ALL", "BY_STYLE", "RECOVERY", "Invariant", "Scene", "checkers", "meanings", "names"]
 
 
 def names() -> frozenset[str]:
     """The names of all of them."""
     return frozenset(each.name for some in (ALL, *BY_STYLE.values()) for each in some)
+
+
+def meanings() -> Mapping[str, str]:
+    """What each of them says, in a sentence, by its name and in the order of their numbers."""
+    said: dict[str, str] = {}
+    for each in (each for some in (ALL, *BY_STYLE.values()) for each in some):
+        name, _, sentence = (each.__doc__ or "").partition("\n")[0].partition(": ")
+        if name == each.name:
+            said.setdefault(name, sentence.replace("``", "").partition(".")[0])
+    return dict(sorted(said.items(), key=lambda item: int(item[0][1:])))
 
 
 def checkers(scene: Scene) -> Sequence[Invariant]:
