@@ -83,6 +83,7 @@ class Connector:
         self._http = http or partial(HttpClient, wall=wall)
         self._own_pulse = pulse is None
         self._pulse = pulse or Pulse(emit)
+        self._quiet = QuietWatch(feed.exchange)
         Link(network, self.exchange, self.exchange.ws_url, wall=wall)  # a URL that can never be dialled is refused now
         self._begin(NO_CONTEXT)
 
@@ -90,12 +91,11 @@ class Connector:
         """What an incarnation starts with."""
         self._context = context
         self._session: Session = self.exchange.session(self.feed.asked(fresh=True))
-        self._tell = Telling(self.feed, self._emit, self._wall)
-        self._subscribing = Subscribing(self.feed, self._session, self.send_message, self._tell.rejected)
+        tell = self._tell = Telling(self.feed, self._emit, self._wall)
+        self._subscribing = Subscribing(self.feed, self._session, self.send_message, tell.rejected, tell.renewed)
         self._continuity = Continuity() if self.exchange.check_sequence and self.feed.checks_sequence else None
         self._link: Link | None = None
         self._liveness: Liveness | None = None
-        self._quiet = QuietWatch(self.exchange, (), 0.0)
         self._pauses = 0, 0.0
         self._verdict: ConnectorError | None = None
         self._app_error: tuple[ConnectorError, float] | None = None
@@ -235,10 +235,11 @@ class Connector:
                 case Task.WARN_UNCONFIRMED:
                     self._tell.unconfirmed(alive.unconfirmed)
                 case None:
-                    for channel, code, seconds in [] if alive.blocked else self._quiet.check(now):
-                        self._tell.quiet(channel, code, seconds)
+                    if not alive.blocked:
+                        self._look_for_quiet_codes(now)
                     look_again = now + self.exchange.health_check_interval
-                    due = min(look_again, alive.wake(self._last_frame), self._quiet.wake)
+                    quiet = math.inf if alive.blocked else self._quiet.wake
+                    due = min(look_again, alive.wake(self._last_frame), quiet)
                     with trio.move_on_at(due):
                         await self._pulse.woke.park()
 
@@ -259,6 +260,12 @@ class Connector:
             self._pauses = pulse.pauses, pulse.lost
             self._alive.woke(trio.current_time())
             self._quiet.shift(pulse.lost - lost)
+
+    def _look_for_quiet_codes(self, now: float) -> None:
+        for channel, code, seconds in self._quiet.check(now):
+            self._tell.quiet(channel, code, seconds)
+        for topic in self._quiet.out_of_rhythm(now):
+            self._subscribing.renew(topic)
 
     async def _keep_subscribed(self) -> None:
         while True:
@@ -346,8 +353,11 @@ class Connector:
             # no clock may take our own waiting for the link's silence
             self._alive.block()
             self._pinging.block()
+            began = trio.current_time()
             await self.feed.room()
-            self._alive.unblock(trio.current_time())
+            now = trio.current_time()
+            self._alive.unblock(now)
+            self._quiet.shift(now - began)
             self._pinging.unblock()
 
     async def _control_ping(self) -> None:
@@ -386,7 +396,8 @@ class Connector:
         can_probe = type(session).probe is not Session.probe or self.feed.can_doubt
         self._liveness = Liveness(self.exchange, now, pending=session.pending(), can_probe=can_probe)
         self._pauses = self._pulse.pauses, self._pulse.lost
-        self._quiet = QuietWatch(self.exchange, self.feed.subscriptions, now)
+        self._quiet.watch(self.feed.subscriptions, now)
+        self._quiet.begin(now)
         self._tell.connected()
 
     def _changed(self) -> None:

@@ -328,6 +328,15 @@ class Quiet(FeedEvent):
 
 
 @attrs.frozen(kw_only=True)
+class Resubscribed(FeedEvent):
+    """A busy code was silent beyond its own rhythm and has been subscribed to once more, on the same session."""
+
+    session: int
+    channel: str
+    code: str
+
+
+@attrs.frozen(kw_only=True)
 class Noticed(FeedEvent):
     """The exchange said something that is neither data nor an error (maintenance, shutdown, unknown frames)."""
 

@@ -205,6 +205,16 @@ class Session:
         del subscriptions
         return None
 
+    def again(self, rest: tuple[Subscription, ...]) -> Sequence[str | bytes] | None:
+        """The frames that subscribe once more to all but ``rest``, on the open session; None: only a fresh one can.
+
+        Where a subscription replaces the one before, that is all of it.
+        """
+        whole = self.subscriptions
+        off = self.change(rest)
+        on = None if off is None else self.change(whole)
+        return None if off is None or on is None else [*off, *on]
+
     def pending(self) -> frozenset[str]:
         """Keys that :attr:`Frame.confirms` has yet to name: all of them until then, and those of a change after it.
 

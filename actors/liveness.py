@@ -12,6 +12,8 @@ import attrs
 
 from actors.errors import Reason
 from actors.exchange import Exchange, Subscription
+from actors.rhythm import Rhythm
+from actors.subscriptions import Topic
 
 
 class Task(enum.Enum):
@@ -179,60 +181,85 @@ class Liveness:
 class QuietWatch:
     """The third clock: warns of each code without data for too long; never a reason to reconnect.
 
+    Too long is the ``quiet_after`` of its channel or exchange, or what is beyond its :class:`~actors.rhythm.Rhythm`.
     Codes are compared without case and without a depth suffix, since data frames may spell them differently from
     subscriptions (Binance: ``btcusdt`` and ``BTCUSDT``, Upbit: ``KRW-BTC.15`` and ``KRW-BTC``).
     """
 
-    def __init__(self, exchange: Exchange, subscriptions: Iterable[Subscription], now: float) -> None:
+    def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._limits: dict[tuple[str, str], float] = {}
-        self._last: dict[tuple[str, str], float] = {}
-        self._warned: set[tuple[str, str]] = set()
-        self.watch(subscriptions, now)
+        self._watched: dict[Topic, _Watched] = {}
 
     @property
     def on(self) -> bool:
         """Whether any code is watched at all."""
-        return bool(self._limits)
+        return bool(self._watched)
 
     def watch(self, subscriptions: Iterable[Subscription], now: float) -> None:
         """From now on these are watched; the clocks of those that were go on."""
-        limits: dict[tuple[str, str], float] = {}
+        before, self._watched = self._watched, {}
         for wanted in subscriptions:
             own = self._exchange.channel(wanted.channel).quiet_after
             limit = self._exchange.quiet_after if own is None else own
-            if limit:
-                limits.update({(wanted.channel, _plain(code)): limit for code in wanted.codes})
-        self._limits = limits
-        self._last = {key: self._last.get(key, now) for key in limits}
-        self._warned.intersection_update(limits)
+            for code in wanted.codes if limit else ():
+                key = wanted.channel, _plain(code)
+                self._watched[key] = before.get(key) or _Watched((wanted.channel, code), limit, now)
+
+    def begin(self, now: float) -> None:
+        """A session begins: every clock starts over; what has been learned of the codes is kept."""
+        for each in self._watched.values():
+            each.last, each.warned = now, False
 
     def shift(self, seconds: float) -> None:
         """For so long nobody could have seen anything."""
-        self._last = {key: last + seconds for key, last in self._last.items()}
+        for each in self._watched.values():
+            each.last += seconds
 
     def data(self, channel: str, code: str, now: float) -> None:
         """A data frame of this channel and code was received."""
-        key = channel, _plain(code)
-        if key in self._last:
-            self._last[key] = now
-            self._warned.discard(key)
+        each = self._watched.get((channel, _plain(code)))
+        if each is not None and now > each.last:  # what came with one read is one arrival
+            each.rhythm.heard(now - each.last, now)
+            each.last = now
+            each.warned = False
 
     def check(self, now: float) -> list[tuple[str, str, float]]:
         """Channel, code and seconds of silence of each that has just become quiet: once for every silence."""
-        found = [
-            (*key, now - last)
-            for key, last in self._last.items()
-            if key not in self._warned and now >= last + self._limits[key]
-        ]
-        self._warned.update((channel, code) for channel, code, _ in found)
+        found: list[tuple[str, str, float]] = []
+        for key, each in self._watched.items():
+            if not each.warned and now >= each.last + min(each.limit, each.rhythm.limit):
+                each.warned = True
+                found.append((*key, now - each.last))
         return found
+
+    def out_of_rhythm(self, now: float) -> list[Topic]:
+        """What is to be subscribed to once more, as it was asked for; in one silence ever more rarely."""
+        found = [each for each in self._watched.values() if now >= each.last + each.rhythm.limit]
+        for each in found:
+            each.rhythm.tried()
+        return [each.topic for each in found]
 
     @property
     def wake(self) -> float:
         """When the next code may become quiet; infinity if none is left."""
-        due = [last + self._limits[key] for key, last in self._last.items() if key not in self._warned]
-        return min(due, default=math.inf)
+        return min((each.due for each in self._watched.values()), default=math.inf)
+
+
+@attrs.define(eq=False)
+class _Watched:
+    topic: Topic
+    limit: float
+    last: float
+    warned: bool = False
+    rhythm: Rhythm = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.rhythm = Rhythm(self.last)
+
+    @property
+    def due(self) -> float:
+        beyond = self.rhythm.limit
+        return self.last + (beyond if self.warned else min(self.limit, beyond))
 
 
 def _plain(code: str) -> str:

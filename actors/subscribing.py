@@ -46,6 +46,8 @@ class Subscribing:
     send: Callable[[str | bytes], Awaitable[None]]
     left_out: Callable[[Topic, str], None]
     """Told of each code that is asked for no longer, and why."""
+    renewed: Callable[[Topic], None]
+    """Told of each code that was subscribed to once more."""
     wanted: tuple[Subscription, ...] = ()
     """What the session is subscribed to, or about to be."""
     pacer: Pacer = attrs.field(init=False)
@@ -53,6 +55,8 @@ class Subscribing:
     _sent: bool = False
     _refused: bool = False
     """Some of ``wanted`` was rejected, and with it perhaps more of its request."""
+    _silent: dict[Topic, None] = attrs.field(factory=dict["Topic", None])
+    """What is to be subscribed to once more."""
     _answered: trio.Event = attrs.field(factory=trio.Event)
     """The exchange has taken or rejected ``wanted``; made anew for each change."""
 
@@ -76,12 +80,20 @@ class Subscribing:
         while True:
             if self.line.sieve.on:
                 await self._verdict()
-            elif not self._due:
+            elif not self._due and not self._silent:
                 await self.line.changed.park()
             await trio.sleep(GATHER)
             if self._due:
                 await self._change()
                 changed()
+            elif self._silent:
+                await self._renew()
+                changed()
+
+    def renew(self, topic: Topic) -> None:
+        """Subscribe to this once more, on the open session; nothing happens where only a fresh one could."""
+        self._silent[topic] = None
+        self.line.changed.unpark_all()
 
     # -- what the exchange says to it
 
@@ -151,6 +163,15 @@ class Subscribing:
         for frame in frames:
             await self._send(frame)
         self._sent = True
+
+    async def _renew(self) -> None:
+        silent, self._silent = self._silent, {}
+        wanted = topics(self.wanted)
+        frames = self.session.again(grouped(topic for topic in wanted if topic not in silent))
+        for frame in frames or ():
+            await self._send(frame)
+        for topic in silent if frames else ():
+            self.renewed(topic)
 
     def _leave_out(self, found: Found, detail: str) -> bool:
         """Go on without what has been found; False if nothing would be left."""

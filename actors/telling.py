@@ -17,6 +17,7 @@ from actors.events import (
     Noticed,
     Probed,
     Quiet,
+    Resubscribed,
     Unconfirmed,
 )
 from actors.feed import Feed
@@ -113,6 +114,13 @@ class Telling:
                 detail=detail,
             )
         )
+
+    def renewed(self, topic: Topic) -> None:
+        """This was subscribed to once more."""
+        channel, code = topic
+        stats = self.feed.stats
+        now = trio.current_time()
+        self.emit(Resubscribed(at=now, origin=stats.origin, session=stats.sessions, channel=channel, code=code))
 
     def unconfirmed(self, channels: tuple[str, ...]) -> None:
         """These were not confirmed in time, while others bring data."""

@@ -163,7 +163,8 @@ def test_a_quiet_code_is_warned_of_once_for_every_silence() -> None:
         channels=(Channel(name="trade"), Channel(name="book", quiet_after=30.0), Channel(name="news", quiet_after=0.0)),
     )
     wanted = [Subscription("trade", "btcusdt"), Subscription("book", "KRW-BTC.15"), Subscription("news", "X")]
-    watch = QuietWatch(quiet, wanted, 0)
+    watch = QuietWatch(quiet)
+    watch.watch(wanted, 0)
     assert watch.on
     assert watch.wake == 30
     watch.data("book", "KRW-BTC", 10)
@@ -177,12 +178,14 @@ def test_a_quiet_code_is_warned_of_once_for_every_silence() -> None:
     watch.data("trade", "BTCUSDT", 150)
     assert watch.wake == 250
     assert watch.check(250) == [("trade", "BTCUSDT", 100)]
-    assert not QuietWatch(TEST, [], 0).on
+    unwatched = QuietWatch(TEST)
+    unwatched.watch([], 0)
+    assert not unwatched.on
 
 
 def test_the_clock_of_a_quiet_code_goes_on_when_the_list_changes() -> None:
     """What stays keeps its silence and its warning, what is new begins, what is gone is forgotten."""
-    watch = QuietWatch(attrs.evolve(TEST, quiet_after=30.0, channels=(Channel(name="trade"),)), (), 0)
+    watch = QuietWatch(attrs.evolve(TEST, quiet_after=30.0, channels=(Channel(name="trade"),)))
     watch.watch([Subscription("trade", ("A", "B"))], 0)
     watch.data("trade", "B", 20)
     assert watch.check(30) == [("trade", "A", 30)]
@@ -197,7 +200,7 @@ def test_the_clock_of_a_quiet_code_goes_on_when_the_list_changes() -> None:
 
 def test_a_pause_of_ours_is_nobody_s_silence() -> None:
     """The clock of a quiet code stands still for its length; it does not begin anew."""
-    watch = QuietWatch(attrs.evolve(TEST, quiet_after=30.0, channels=(Channel(name="trade"),)), (), 0)
+    watch = QuietWatch(attrs.evolve(TEST, quiet_after=30.0, channels=(Channel(name="trade"),)))
     watch.watch([Subscription("trade", "A")], 0)
     watch.shift(100)
     assert watch.check(129) == []

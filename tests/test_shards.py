@@ -235,7 +235,8 @@ async def test_an_interruption_in_which_nothing_can_have_been_lost_is_no_gap(
         feed = feeds.open(attrs.evolve(UPBIT, check_sequence=True, message_timeout=0), trade=codes)
         await watch(feeds, feed, seen, 60)
         if quiet:
-            sim.board.hush()
+            for code in codes:
+                sim.board.hush(code)
         await watch(feeds, feed, seen, 60, (10, lambda: sim.refuse(20)), (10.1, sim.cut))
         assert feed.stats.state is LinkState.LIVE
     assert len(seen.of(Down)) == 1

@@ -135,10 +135,17 @@ class Board:
         for topic in tuple(follower.topics):
             self.unfollow(follower, topic)
 
-    def hush(self) -> None:
-        """From now on nothing is said of any topic, but for snapshots."""
-        self._pause = math.inf
-        self._due.clear()
+    def lose(self, code: str) -> None:
+        """Whoever follows anything of this code does so no longer."""
+        for topic in [topic for topic in self._followers if topic.code == code]:
+            for follower in tuple(self._followers[topic]):
+                self.unfollow(follower, topic)
+
+    def hush(self, code: str) -> None:
+        """Nothing is said of this code any more, but snapshots."""
+        self._quiet |= {code}
+        self._due = [each for each in self._due if each[2].code != code]
+        heapq.heapify(self._due)
 
     def snapshot(self, follower: Follower, topic: Topic) -> None:
         """Send ``follower`` what the topic said last."""

@@ -79,6 +79,16 @@ class SimulatedExchange(Server):
         """The venue's own."""
         return list(self.venue.headers)
 
+    def lose(self, code: str) -> None:
+        """Forget every subscription to this code, while all connections live: only subscribing again brings it back."""
+        self._write_fault(f"lose {code}")
+        self.board.lose(code)
+
+    def hush(self, code: str) -> None:
+        """Let the market of this code stand still for good: nothing of it but snapshots."""
+        self._write_fault(f"hush {code}")
+        self.board.hush(code)
+
     async def work(self) -> None:
         """Say what is due."""
         await self.board.run()

@@ -104,6 +104,11 @@ class UpbitFamilySession(Session):
         self._last = {key: last for key, last in self._last.items() if key in wanted}
         return self.probe()
 
+    def again(self, rest: tuple[Subscription, ...]) -> Sequence[str | bytes] | None:
+        """The whole list, as for a probe."""
+        del rest
+        return self.probe()
+
     def pending(self) -> frozenset[str]:
         """The channels that promise a snapshot and have said nothing yet; the first data of each confirms it."""
         return frozenset(channel.decode() for channel in self._unconfirmed)

@@ -38,6 +38,7 @@ from actors.events import (
     Quiet,
     Reconnecting,
     Renewed,
+    Resubscribed,
     StateChanged,
     SubscriberFailed,
     Unconfirmed,
@@ -189,6 +190,8 @@ class Journal:
             case CodeRejected():
                 about = {"channel": event.channel, "code": event.code}
                 self._tell("error", "code rejected", event, **about, detail=event.detail)
+            case Resubscribed():
+                self._tell("info", "resubscribed", event, channel=event.channel, code=event.code)
             case Unconfirmed():
                 self._tell("warning", "unconfirmed", event, channels=", ".join(event.channels))
             case Noticed():
