@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from actors.errors import Reason
 from actors.events import (
+    CodeRejected,
     Disconnected,
     Event,
     Failed,
@@ -108,6 +109,7 @@ class Metrics(Collector):
         self._by_reason: dict[str, dict[tuple[str, str], int]] = {name: {} for name, _ in _BY_REASON}
         self._notified: dict[tuple[str, str], int] = {}
         self._pauses, self._paused = 0, 0.0
+        self._rejected: dict[str, int] = {}
         self._queued: Callable[[], Mapping[str, int]] = dict
         self._oldest: Callable[[], Mapping[str, float]] = dict
         self._quarantined: Callable[[], Mapping[str, bool]] = dict
@@ -123,6 +125,7 @@ class Metrics(Collector):
             return
         before = old.counts() if old else self._left.pop(feed, (0.0,) * len(_COUNTERS))
         self._feeds[feed] = _Feed(stats, stats.state, before)
+        self._rejected.setdefault(exchange, 0)
         for reason in Reason:
             self._by_reason["errors"].setdefault((exchange, reason.value), 0)
 
@@ -164,6 +167,9 @@ class Metrics(Collector):
             case GapReported():
                 feed = event.origin.feed
                 self._gap_seconds[feed] = self._gap_seconds.get(feed, 0.0) + event.seconds
+            case CodeRejected():
+                exchange = event.origin.exchange
+                self._rejected[exchange] = self._rejected.get(exchange, 0) + 1
             case Paused():
                 self._pauses, self._paused = self._pauses + 1, self._paused + event.seconds
             case Notified():
@@ -195,6 +201,12 @@ class Metrics(Collector):
             yield family
         yield from self._gate_metrics()
         yield from self._notifier_metrics()
+        rejected = CounterMetricFamily(
+            "feedwarden_codes_rejected", "Codes that an exchange would not have.", labels=("exchange",)
+        )
+        for exchange, count in list(self._rejected.items()):
+            rejected.add_metric((exchange,), count)
+        yield rejected
         yield CounterMetricFamily("feedwarden_pauses", "Times this process did not run for a while.", self._pauses)
         yield CounterMetricFamily("feedwarden_paused_seconds", "Length of those pauses.", self._paused)
         yield GaugeMetricFamily("feedwarden_demo", "1 if the data are simulated.", value=int(self.demo))

@@ -89,6 +89,9 @@ class Sieve:
 
     def rejected(self, suspects: Sequence[Topic], asked: Sequence[Topic]) -> Found:
         """The exchange rejects some of these, or the one that it names, of all that it was asked for."""
+        # a request that held what has been accepted before is rejected for the rest of it
+        suspects = [topic for topic in suspects if topic not in self._good] or suspects
+        self._good.difference_update(suspects)
         out = [topic for topic in asked if topic not in self._good]
         if len(suspects) == 1 and (len(out) > 1 or self._good):
             self._keep({topic for part in self._parts for topic in part} - {suspects[0]})

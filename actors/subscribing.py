@@ -126,7 +126,7 @@ class Subscribing:
         """The session ends by ``error``; returns what to call it, which differs if a code is to blame for it."""
         sieve = self.line.sieve
         if error.reason in HANGS_UP and self._refused:
-            return ReconnectRequested("the exchange rejected a code, then hung up")
+            return _searching(error, "the exchange rejected a code, then hung up")
         if error.reason not in HANGS_UP or not self._begun or self._answered.is_set():
             return error
         asked = topics(self.wanted)
@@ -135,7 +135,7 @@ class Subscribing:
             return self._nothing(str(error))
         if not sieve.on and not found.bad:
             return error
-        return ReconnectRequested(f"asked for {len(asked)} codes, the exchange hung up: the bad one is looked for")
+        return _searching(error, f"asked for {len(asked)} codes, the exchange hung up: the bad one is looked for")
 
     # -- inside
 
@@ -195,3 +195,8 @@ class Subscribing:
     async def _send(self, message: str | bytes) -> None:
         await trio.sleep_until(self.pacer.due(trio.current_time()))
         await self.send(message)
+
+
+def _searching(error: ConnectorError, detail: str) -> ConnectorError:
+    """An end that is nobody's outage. The next session asks for something else, but not sooner than it is told to."""
+    return ConnectorError(Reason.REQUESTED, detail, error.advice if error.advice.way is Way.AFTER else BACKOFF)

@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from actors.errors import Reason, Way
 from actors.events import (
+    CodeRejected,
     Connected,
     Disconnected,
     Failed,
@@ -103,7 +104,7 @@ def test_a_forgotten_feed_is_gone() -> None:
     metrics.forget("upbit")
     metrics.forget("upbit")
     after = {name for name, _ in set(scraped(metrics)) - before}
-    assert after == {"feedwarden_errors_total"}
+    assert after == {"feedwarden_codes_rejected_total", "feedwarden_errors_total"}
 
 
 @pytest.mark.parametrize("forgotten", [True, False])
@@ -246,3 +247,13 @@ def test_pauses_of_the_process_are_counted() -> None:
     metrics.hook(Paused(at=10, seconds=2.5))
     metrics.hook(Paused(at=20, seconds=4))
     assert (value(metrics, "pauses_total"), value(metrics, "paused_seconds_total")) == (2, 6.5)
+
+
+def test_rejected_codes_are_counted_by_exchange() -> None:
+    """From zero, so that a rate sees the first one."""
+    metrics = Metrics()
+    metrics.watch(ConnectorStats(origin()))
+    exchange = origin().exchange
+    assert value(metrics, "codes_rejected_total", exchange=exchange) == 0
+    metrics.hook(CodeRejected(at=0, origin=origin(), session=1, channel="trade", code="KRW-NO", detail="no such code"))
+    assert value(metrics, "codes_rejected_total", exchange=exchange) == 1

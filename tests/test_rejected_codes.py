@@ -1,6 +1,7 @@
 """Codes that do not exist, through real connectors: they are found, told of once, and the others live on."""
 
 import random
+from collections.abc import Sequence
 
 import attrs
 import pytest
@@ -11,10 +12,11 @@ from actors.chaos import SIMULATED, BinanceVenue, SimulatedExchange, SimulatedVe
 from actors.chaos.board import Board, Follower, Venue
 from actors.chaos.link import Link
 from actors.chaos.venues.binance import BinanceConversation
+from actors.chaos.venues.simulated import SimulatedSession
 from actors.chaos.venues.upbit_family import UpbitConversation
 from actors.errors import Reason, Way
 from actors.events import CodeRejected, Connected, Failed, LinkState, Reconnecting
-from actors.exchange import Exchange, Limits, Rate
+from actors.exchange import Exchange, Limits, Rate, Subscription
 from actors.exchanges import BINANCE, UPBIT
 from actors.subscriptions import topics
 from tests.scenes import Seen, scene, wall
@@ -241,3 +243,53 @@ async def test_each_socket_has_a_sieve_of_its_own(autojump_clock: trio.testing.M
         assert heard(sim, 30) == set(good)
         assert feed.stats.state is LinkState.LIVE
         assert len(feed.parts) == 3
+
+
+class OnlyFresh(SimulatedSession):
+    """A session whose list only another session can change."""
+
+    def change(self, subscriptions: tuple[Subscription, ...]) -> Sequence[str | bytes] | None:
+        """There is no way."""
+        del subscriptions
+        return None
+
+
+@pytest.mark.parametrize("name", ["refused", "fatal"])
+async def test_where_each_trial_takes_a_session(autojump_clock: trio.testing.MockClock, name: str) -> None:
+    """It takes longer, but it is found, and nobody is cut off for the last trial's sake."""
+    case = CASES[name]
+    whole, good, bad = lists(case, 3, count=10)
+    sim = exchange(case, good, rate=0.5)
+    async with scene({case.exchange.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(attrs.evolve(case.exchange, make_session=OnlyFresh), name="some", trade=whole)
+        await trio.sleep(1500)
+        assert rejected(seen) == bad
+        assert heard(sim, 60) == set(good)
+        assert feed.stats.sessions <= 16
+
+
+async def test_what_the_server_asks_for_is_kept_while_a_code_is_looked_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Binance's 1008 is to be answered by a minute of rest: no trial begins sooner."""
+    case = CASES["binance hangs up"]
+    whole, good, bad = lists(case, 1, count=4)
+
+    class Strict(FatalBinance):
+        def received(self, data: str | bytes) -> None:
+            if "bad" in str(data):
+                self.link.end(1008, "policy")
+            else:
+                super().received(data)
+
+    class Venue(BinanceVenue):
+        def follower(self, link: Link, board: Board) -> Follower:
+            return Strict(link, board, self)
+
+    sim = exchange(attrs.evolve(case, venue=Venue()), good)
+    async with scene({case.exchange.host: sim}) as (feeds, _, seen):
+        feeds.open(case.exchange, name="some", trade=whole)
+        await trio.sleep(1200)
+        assert rejected(seen) == bad
+        assert heard(sim, 60) == set(good)
+    assert all(event.delay >= 60 for event in seen.of(Reconnecting))

@@ -18,8 +18,17 @@ def codes(count: int) -> list[Topic]:
 class Trials:
     """An exchange that refuses a request, or hangs up on it, for a bad code in it."""
 
-    def __init__(self, listed: list[Topic], bad: set[Topic], *, hangs_up: bool, attempts: int = ATTEMPTS) -> None:
+    def __init__(
+        self,
+        listed: list[Topic],
+        bad: set[Topic],
+        *,
+        hangs_up: bool,
+        in_place: bool = True,
+        attempts: int = ATTEMPTS,
+    ) -> None:
         self.sieve = Sieve(attempts)
+        self.sieve.in_place = in_place
         self.listed = listed
         self.bad = bad
         self.hangs_up = hangs_up
@@ -51,9 +60,13 @@ class Trials:
                 return False
             else:
                 self.take(self.sieve.rejected(new, asked))
+                if not self.sieve.in_place:
+                    return False
             asked = self.sieve.ask(self.listed)
             if set(asked) <= set(had):
                 return True
+            if not self.sieve.in_place:
+                return False
         return False
 
     def run(self) -> None:
@@ -62,19 +75,20 @@ class Trials:
             pass
 
 
-@pytest.mark.parametrize("hangs_up", [False, True])
+@pytest.mark.parametrize(("hangs_up", "in_place"), [(False, True), (True, True), (False, False), (True, False)])
 @pytest.mark.parametrize("numbers", [(17,), (0, 24, 49), (3, 4, 5)])
-def test_bad_codes_of_fifty(numbers: tuple[int, ...], hangs_up: bool) -> None:
+def test_bad_codes_of_fifty(numbers: tuple[int, ...], hangs_up: bool, in_place: bool) -> None:
     """They are found, no other is left out, and it takes few trials and fewer sessions."""
     listed = codes(50)
     bad = {listed[n] for n in numbers}
-    trials = Trials(listed, bad, hangs_up=hangs_up)
+    trials = Trials(listed, bad, hangs_up=hangs_up, in_place=in_place)
     trials.run()
     assert set(trials.out) == bad
     assert trials.listed == [topic for topic in listed if topic not in bad]
     assert trials.untried == []
     assert not trials.sieve.on
-    assert trials.sessions <= (HANG_UPS + 7 * len(bad) if hangs_up else 1)
+    assert trials.trials - trials.sessions <= 14 * len(bad)
+    assert trials.sessions <= (trials.trials if not in_place else HANG_UPS + 7 * len(bad) if hangs_up else 1)
 
 
 def test_a_list_of_good_codes_is_never_halved() -> None:
@@ -173,12 +187,18 @@ def test_attempts_are_bounded() -> None:
     assert trials.trials == 9
 
 
-@given(st.integers(1, 60), st.sets(st.integers(0, 59), max_size=5), st.integers(1, 200), st.booleans())
-def test_any_bad_codes(count: int, numbers: set[int], attempts: int, hangs_up: bool) -> None:
+@given(
+    count=st.integers(1, 60),
+    numbers=st.sets(st.integers(0, 59), max_size=5),
+    attempts=st.integers(1, 200),
+    hangs_up=st.booleans(),
+    in_place=st.booleans(),
+)
+def test_any_bad_codes(count: int, numbers: set[int], attempts: int, hangs_up: bool, in_place: bool) -> None:
     """Left out as bad is only what is bad, kept only what is good; the trials are bounded; and it always ends."""
     listed = codes(count)
     bad = {listed[n] for n in numbers if n < count}
-    trials = Trials(listed, bad, hangs_up=hangs_up, attempts=attempts)
+    trials = Trials(listed, bad, hangs_up=hangs_up, in_place=in_place, attempts=attempts)
     trials.run()
     assert trials.trials <= attempts + HANG_UPS + trials.sessions
     assert set(trials.out) <= bad

@@ -20,6 +20,7 @@ from actors.errors import Reason
 from actors.events import Failed, LinkState, Probed, Quiet, Resubscribed
 from actors.exchange import By, Exchange, Form, Heartbeat
 from actors.exchanges import BINANCE, UPBIT
+from actors.items import Overflow
 from tests.captures import CAPTURES
 from tests.scenes import scene, wall, watch
 
@@ -197,3 +198,16 @@ async def test_a_quiet_night_of_real_cadences(autojump_clock: trio.testing.MockC
     assert seen.of(Failed) == []
     assert len([event for event in seen.of(Probed) if event.answered]) > 50
     assert len(seen.of(Resubscribed)) <= 2
+
+
+async def test_our_own_waiting_is_no_silence_of_a_code(autojump_clock: trio.testing.MockClock) -> None:
+    """Under ``block`` ten minutes without a consumer are held against no code, however busy."""
+    watched = attrs.evolve(SIMULATED, quiet_after=45.0)
+    sim = SimulatedExchange(SimulatedVenue(), rate=2, port=None, wall=wall)
+    async with scene({SIMULATED.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(watched, trade=("BTC-USD", "ETH-USD"), overflow=Overflow("block", messages=4000))
+        await trio.sleep(1600)
+        assert feed.stats.depth == 4000
+        await watch(feeds, feed, seen, 120)
+        assert feed.stats.sessions == 1
+    assert seen.of(Quiet) == seen.of(Resubscribed) == seen.of(Failed) == []
