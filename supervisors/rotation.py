@@ -7,12 +7,16 @@ from typing import Protocol
 
 import trio
 
-from actors.events import EventHook, NoOverlap, Renewed
+from actors.events import EventHook, LinkState, NoOverlap, Renewed
 from actors.legs import Bundle, Leg
 from supervisors.renewal import LegPlan
 
 END_OF_LIFE = "its time has come"
 """Why a leg is replaced that nobody asked to."""
+
+
+WAITING = (LinkState.DOWN, LinkState.BACKOFF, LinkState.QUARANTINED, LinkState.GAVE_UP)
+"""Where a leg stands that has failed and is not being dialled."""
 
 
 class Hands(Protocol):
@@ -141,6 +145,10 @@ class Rotation:
             if ready:
                 bundle.feed.stats.renewals += 1
                 self._emit(Renewed(at=now, origin=leg.stats.origin, session=heir.stats.sessions, why=leg.leaving))
+            if leg.born is None and heir.stats.state in WAITING:
+                leg.leaving = ""  # it is dialled again sooner than its successor
+                self._hands.close_leg(heir)
+                return math.inf
             if ready or leg.born is None:
                 self._hands.close_leg(leg)
             elif heir.place is not None and (settled := heir.place.joined + bundle.settling) > now:

@@ -15,6 +15,8 @@ from actors.events import (
     Event,
     Failed,
     GapReported,
+    LegLive,
+    LegLost,
     LinkState,
     Live,
     Origin,
@@ -561,6 +563,23 @@ def test_concerns_are_collected_and_then_rationed() -> None:
     assert [each.at - BEGIN - WARN for each in told] == [0, REPEATS[0], sum(REPEATS[:2]), sum(REPEATS)]
     counts = [len(r.events) + r.more for r in (each.report for each in told) if isinstance(r, Concerns)]
     assert sum(counts) == 100
+
+
+def test_a_leg_that_comes_back_in_time_is_not_told() -> None:
+    """One of two sockets lost is a warning, unless it is back within the wait; and never an incident."""
+    scene = started([A, B, FAR])
+    told = scene.play(
+        [
+            LegLost(at=BEGIN, origin=A, session=2, reason=Reason.EOF, detail="", left=1),
+            LegLost(at=BEGIN + 1, origin=B, session=2, reason=Reason.EOF, detail="", left=1),
+            LegLive(at=BEGIN + 5, origin=A, session=3),
+        ],
+        BEGIN + 4000,
+    )
+    [concerns] = [each.report for each in told]
+    assert isinstance(concerns, Concerns)
+    assert [(event.origin, type(event)) for event in concerns.events] == [(B, LegLost)]
+    assert concerns.more == 0
 
 
 def test_each_kind_of_concern_is_its_own() -> None:

@@ -295,3 +295,25 @@ async def test_a_quiet_market_is_no_dead_link(autojump_clock: trio.testing.MockC
     assert silences > 6
     assert (lost, repeated) == ([], [])
     assert seen.of(Down) == seen.gaps == seen.of(Failed) == seen.of(LegLost) == []
+
+
+async def test_a_leg_lost_while_its_successor_is_refused_is_dialled_again_itself(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A successor in quarantine carries nothing: the old leg's own attempt counts, not the slow retry."""
+    sim = simulated()
+    async with scene({SIMULATED.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(SHORT, trade=["BTC-USD"])
+        await watch(feeds, feed, seen, LIFE / 3)
+        [bundle] = feed.parts
+        assert isinstance(bundle, Bundle)
+        sim.reject(403)
+        bundle.legs[0].replace("a test")
+        await watch(feeds, feed, seen, 30)
+        assert [leg.stats.state for leg in bundle.legs] == [LinkState.LIVE, LinkState.QUARANTINED]
+        sim.resume()
+        sim.cut()
+        await watch(feeds, feed, seen, 5)
+        assert [leg.stats.state for leg in bundle.legs] == [LinkState.LIVE]
+        assert feed.stats.state is LinkState.LIVE
+    assert len(seen.of(Down)) == len(seen.gaps) == 1

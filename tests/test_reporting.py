@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from actors.errors import Reason
-from actors.events import CodeRejected, Origin, Overflowed, Quiet, Unconfirmed
+from actors.events import CodeRejected, LegLost, NoOverlap, Origin, Overflowed, Quiet, Unconfirmed
 from actors.notifier import Language, Severity
 from actors.notifier.reporting import SHOWN, tell
 from actors.notifier.reports import (
@@ -99,6 +99,8 @@ def reports() -> Iterator[Report]:
         Quiet(at=0, origin=UPBIT, session=1, channel="trade", code="KRW-BTC", seconds=300),
         Unconfirmed(at=0, origin=UPBIT, session=1, channels=("trade", "book")),
         CodeRejected(at=0, origin=UPBIT, session=1, channel="trade", code="KRW-NO", detail="no such code"),
+        LegLost(at=0, origin=UPBIT, session=1, reason=Reason.EOF, detail="", left=1),
+        NoOverlap(at=0, origin=UPBIT, why="a test"),
     ):
         yield Concerns(severity=Severity.WARNING, events=(event,), more=3)
 

@@ -17,8 +17,11 @@ from actors.events import (
     Failed,
     FeedEvent,
     GapReported,
+    LegLive,
+    LegLost,
     LinkState,
     Live,
+    NoOverlap,
     Overflowed,
     Quiet,
     Reconnecting,
@@ -39,7 +42,20 @@ START_LEAST = 1.0
 CONCERNS_SHOWN = 10
 
 TAKEN: frozenset[type[Event]] = frozenset(
-    {CodeRejected, Failed, GapReported, Live, Overflowed, Quiet, Reconnecting, StateChanged, Unconfirmed}
+    {
+        CodeRejected,
+        Failed,
+        GapReported,
+        LegLive,
+        LegLost,
+        Live,
+        NoOverlap,
+        Overflowed,
+        Quiet,
+        Reconnecting,
+        StateChanged,
+        Unconfirmed,
+    }
 )
 """The events that :meth:`Incidents.take` looks at."""
 
@@ -172,7 +188,9 @@ class Incidents:
                 self._folding.found(feed, event.at)
             case GapReported() if event.reason is not Reason.OVERFLOW:
                 self._folding.missing(feed, event.seconds)
-            case CodeRejected() | Overflowed() | Quiet() | Unconfirmed():
+            case LegLive():
+                self._relieve(feed)
+            case CodeRejected() | LegLost() | NoOverlap() | Overflowed() | Quiet() | Unconfirmed():
                 self._concern(feed, event)
             case _:
                 pass
@@ -213,6 +231,14 @@ class Incidents:
         concern.severity = gravest((severity, concern.severity))
         if len(concern.events) < CONCERNS_SHOWN:
             concern.events.append(event)
+
+    def _relieve(self, feed: Watched) -> None:
+        """A feed has all its sockets again: that one was lost need not be told any more."""
+        concern = self._concerns.get((feed.origin.host, LegLost))
+        if concern is not None:
+            kept = [event for event in concern.events if event.origin.feed != feed.origin.feed]
+            concern.count -= len(concern.events) - len(kept)
+            concern.events = kept
 
     # -- what is due
 

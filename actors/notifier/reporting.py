@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from actors.errors import Reason, clean
-from actors.events import CodeRejected, FeedEvent, Overflowed, Quiet, Unconfirmed
+from actors.events import CodeRejected, FeedEvent, LegLost, NoOverlap, Overflowed, Quiet, Unconfirmed
 from actors.notifier.channel import Language
 from actors.notifier.notification import ALONE, PAGES
 from actors.notifier.reports import (
@@ -189,6 +189,10 @@ class _Writer:
                 what = self.line("rejected_code", channel=clean(event.channel), code=clean(event.code), detail=detail)
             case Unconfirmed():
                 what = self.line("unconfirmed", name=clean(", ".join(event.channels)))
+            case LegLost():
+                what = self.line("leg_lost", cause=CAUSES[event.reason][self.language], left=event.left)
+            case NoOverlap():
+                what = self.line("no_overlap")
             case _:
                 what = ""
         return f"{clean(event.origin.feed)}: {what}"

@@ -69,6 +69,11 @@ LINES: Mapping[str, Words] = {
     ),
     "flapping": _words("{name} 웹소켓 연결 불안정: 피드 {count}개", "{name} WebSocket unstable: {count} feeds"),
     "calm": _words("{name} 웹소켓 연결 안정: 피드 {count}개", "{name} WebSocket stable again: {count} feeds"),
+    "leg_lost": _words("연결 하나 끊김({cause}), 나머지 {left}개로 계속", "lost a socket ({cause}), {left} carry on"),
+    "no_overlap": _words(
+        "연결 수 제한 때문에 겹쳐서 갱신할 수 없음, 갱신마다 짧은 공백",
+        "no room for a second socket, so each renewal is a short gap",
+    ),
     "concerns": _words("{name} 웹소켓 주의: 알림 {count}건", "{name} WebSocket: {count} warnings"),
     "started": _words("{total}개 피드 모두 연결 성공", "{total} of {total} feeds are live"),
     "started_without": _words(

@@ -86,13 +86,21 @@ class ComesBack(Invariant):
                 self._running[record.supervisor].discard(record.child)
             case _:
                 pass
-        late = [child for child, due in self._due.items() if record.at > due + 1.0 and not self._replaced(child[0])]
-        if late and not self._stopping:
-            return f"{late[0]} was due at {self._due[late[0]]:.3f} and has not been started"
+        late = [child for child, due in self._due.items() if record.at > due + 1.0]
+        for child in late:
+            due = self._due[child]
+            if not self._replaced(child, record.at) and not self._stopping:
+                return f"{child} was due at {due:.3f} and has not been started"
+            del self._due[child]
         return None
 
-    def _replaced(self, supervisor: str) -> bool:
-        return supervisor in self.scene.exchanges and bool(self._running[supervisor])
+    def _replaced(self, child: tuple[str, str], at: float) -> bool:
+        """Whether another leg runs, or is to run."""
+        supervisor, _ = child
+        others = [due for other, due in self._due.items() if other != child and other[0] == supervisor]
+        return supervisor in self.scene.exchanges and (
+            bool(self._running[supervisor]) or any(due > at - 1.0 for due in others)
+        )
 
 
 class NotTooEarly(Invariant):
