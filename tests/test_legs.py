@@ -10,13 +10,14 @@ import pytest
 import trio
 import trio.testing
 
-from actors.chaos import SIMULATED, BinanceVenue, MemoryNetwork, SimulatedExchange, SimulatedVenue, What
+from actors.chaos import SIMULATED, BinanceVenue, MemoryNetwork, SimulatedExchange, SimulatedVenue, Unknown, What
 from actors.chaos.board import Venue
 from actors.chaos.faults import Conduct
 from actors.chaos.link import Link
 from actors.chaos.venues.simulated import SimulatedSession
 from actors.errors import Reason
 from actors.events import (
+    CodeRejected,
     Connected,
     Failed,
     GapReported,
@@ -32,6 +33,7 @@ from actors.exchange import Limits, Rate, Subscription
 from actors.exchanges import BINANCE
 from actors.items import Down
 from actors.legs import Bundle
+from actors.subscriptions import topics
 from actors.transport.network import Address
 from tests.oracle import compare, in_order, uncovered
 from tests.scenes import EPOCH, scene, wall, watch
@@ -317,3 +319,22 @@ async def test_a_leg_lost_while_its_successor_is_refused_is_dialled_again_itself
         assert [leg.stats.state for leg in bundle.legs] == [LinkState.LIVE]
         assert feed.stats.state is LinkState.LIVE
     assert len(seen.of(Down)) == len(seen.gaps) == 1
+
+
+@pytest.mark.parametrize("unknown", [Unknown.REFUSED, Unknown.FATAL])
+async def test_a_bad_code_on_two_legs_is_found_once(autojump_clock: trio.testing.MockClock, unknown: Unknown) -> None:
+    """Both legs are refused; what the one finds, the other leaves out too, and both carry the rest."""
+    codes = [f"C{n}-USD" for n in range(10)]
+    sim = SimulatedExchange(
+        SimulatedVenue(unknown=unknown), codes=codes, rate=1, port=None, wall=wall, random=random.Random(7)
+    )
+    async with scene({SIMULATED.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(SIMULATED, trade=[*codes, "BAD-USD"], legs=2)
+        await watch(feeds, feed, seen, 600)
+        assert feed.stats.state is LinkState.LIVE
+        [bundle] = feed.parts
+        assert isinstance(bundle, Bundle)
+        assert [leg.stats.state for leg in bundle.legs] == [LinkState.LIVE] * 2
+        assert {topic[1] for leg in bundle.legs for topic in topics(leg.asked())} == set(codes)
+    assert [event.code for event in seen.of(CodeRejected)] == ["BAD-USD"]
+    assert {message.code for message in seen.messages} == set(codes)
