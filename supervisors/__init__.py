@@ -1,7 +1,8 @@
 """What keeps actors running: supervisors, and the feeds that stand on them."""
 
 from supervisors.child import ChildInfo, ChildKind, ChildSpec, ChildState, Counts, Restart, TooMany
-from supervisors.feeds import FeedPlan, Feeds, FeedsConfig, FeedsFailed, open_feeds
+from supervisors.feed_plan import FeedPlan, FeedsConfig
+from supervisors.feeds import Feeds, FeedsFailed, open_feeds
 from supervisors.flags import AutoShutdown, Strategy
 from supervisors.intensity import Intensity
 from supervisors.refusals import (

@@ -5,15 +5,11 @@ The tree: root (ordered: notifier, then feeds) -> feeds (dynamic) -> one supervi
 
 import difflib
 import random as _random
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
-from typing import Protocol
 
-import attrs
 import trio
 
 from actors.connector import Connector
@@ -34,11 +30,11 @@ from actors.feed import Feed
 from actors.items import DROP_OLDEST, Overflow
 from actors.legs import Leg
 from actors.metrics import Metrics
-from actors.notifier import Notifier
 from actors.pulse import Pulse
 from actors.stats import ConnectorStats
 from actors.transport import Bans, Gate, Network, SystemNetwork
 from supervisors.child import RUNNING, ChildKind, ChildSpec, Restart, TooMany
+from supervisors.feed_plan import FeedsConfig, check_name
 from supervisors.intensity import Intensity
 from supervisors.refusals import NotFound
 from supervisors.renewal import LegPlan, RenewAt
@@ -53,54 +49,6 @@ NOTIFIER_DRAIN = 3.0
 
 class FeedsFailed(Exception):
     """The feeds as a whole have failed, which only a bug of ours can do; the cause is attached."""
-
-
-def _check_name(_instance: object, _field: object, name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name):
-        msg = f"a feed's name is up to 64 letters, digits, '.', '-' and '_': {name!r}"
-        raise ValueError(msg)
-    if name in ("root", "feeds"):
-        msg = f"no feed can be named {name!r}: a supervisor is"
-        raise ValueError(msg)
-
-
-@attrs.frozen(kw_only=True)
-class FeedPlan:
-    """A feed as a configuration describes it; ValueError for a name that no feed can have."""
-
-    name: str = attrs.field(validator=_check_name)
-    exchange: Exchange
-    subscriptions: tuple[Subscription, ...] = ()
-    overflow: Overflow = DROP_OLDEST
-    network: Network | Sequence[Network] | None = None
-    """Where this feed's connections are made, if not where those of the others are; of several, one for each leg."""
-    legs: int = 1
-    """Sockets that carry the same side by side."""
-    renew_at: str | RenewAt = ""
-    """When they are renewed, like ``06:00/30m``."""
-
-
-class FeedsConfig(Protocol):
-    """What :class:`open_feeds` needs of a configuration; ``supervisors.standalone.load_config`` reads one from TOML."""
-
-    @property
-    def feeds(self) -> Sequence[FeedPlan]:
-        """The feeds to open."""
-        ...
-
-    @property
-    def ip_budget(self) -> float:
-        """This process's share of what an exchange publishes for one address, above 0 up to 1."""
-        ...
-
-    @property
-    def bans(self) -> Path | None:
-        """The file in which bans outlive the process; None where they need not."""
-        ...
-
-    def notifier(self, emit: EventHook) -> Notifier | None:
-        """The notifier with its channels, or None where none is configured."""
-        ...
 
 
 class Feeds:
@@ -328,7 +276,7 @@ class Feeds:
                 number += 1
                 name = f"{exchange.code}-{number}"
         else:
-            _check_name(self, None, name)
+            check_name(self, None, name)
             if name in self._opened:
                 msg = f"there is a feed named {name!r} already"
                 raise ValueError(msg)

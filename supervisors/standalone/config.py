@@ -16,7 +16,7 @@ from actors.items import Overflow
 from actors.notifier import Notifier
 from actors.transport import Network, ProxyNetwork, SystemNetwork
 from actors.transport.proxy import from_environment
-from supervisors.feeds import FeedPlan
+from supervisors.feed_plan import FeedPlan
 from supervisors.renewal import RenewAt, check_legs
 from supervisors.standalone.alerts import Alerts, Out, read_alerts
 from supervisors.standalone.mistakes import BadInput, nearest

@@ -15,7 +15,7 @@ from actors.exchange import Exchange, Limits, Rate, Subscription
 from actors.exchanges import BINANCE, BITHUMB, UPBIT
 from actors.notifier import Console, Route
 from actors.transport import SystemNetwork
-from supervisors.feeds import FeedPlan
+from supervisors.feed_plan import FeedPlan
 from supervisors.standalone.alerts import Alerts
 from supervisors.standalone.config import Config
 from supervisors.standalone.mistakes import BadInput
