@@ -14,7 +14,7 @@ from actors.errors import Reason
 from actors.events import Event, Failed, LinkState, Live, Origin, StateChanged
 from actors.notifier import Notifier, QuietHours, Route, Rules, Severity, Style, Window
 from actors.notifier.folds import EDGE_WINDOW, REPEATS, SETTLE, WAITS
-from actors.notifier.handover import handed, inherited
+from actors.notifier.handover import Before, Crashes, handed, inherited
 from actors.notifier.incidents import START_WAIT, Incidents
 from actors.notifier.notifier import SIGN_OF_LIFE
 from actors.notifier.reports import Incident, Kind, Phase, Report, Scope, Started, Stopped
@@ -69,7 +69,7 @@ def following(process: Process, feeds: Iterable[Origin], at: float, *, clean: bo
     begins = at + AWAY
     second = Process(Rules(), now=begins, note=process.note)
     left = inherited(process.note, begins, wall(begins))
-    second.incidents = Incidents(Rules(), begins, None if clean else (at, begins), left=left)
+    second.incidents = Incidents(Rules(), begins, Before(unclean=None if clean else (at, begins), left=left))
     return second, last
 
 
@@ -218,7 +218,7 @@ def test_a_start_is_not_held_back_for_longer_than_a_repetition() -> None:
     begins = BEGIN + 60 + AWAY
     night = QuietHours(time(0), time(23, 59, 59), UTC)
     two = Process(Rules(quiet_hours=night), now=begins)
-    two.incidents = Incidents(two.rules, begins, left=inherited(one.note, begins, wall(begins)))
+    two.incidents = Incidents(two.rules, begins, Before(left=inherited(one.note, begins, wall(begins))))
     [start] = two.play([appears(A, begins), *(up(begins + 1, f) for f in (B, FAR))], begins + REPEATS[0])
     assert isinstance(start.report, Started)
     assert [each.origin for each in start.report.waiting] == [A]
@@ -243,7 +243,8 @@ def test_a_feed_that_is_muted_goes_on_in_silence() -> None:
     begins = BEGIN + 60 + AWAY
     two = Process(Rules(), now=begins)
     told = (Window("a", wall(0), wall(begins + 9000)),)
-    two.incidents = Incidents(two.rules, begins, told=told, left=inherited(one.note, begins, wall(begins)))
+    left = inherited(one.note, begins, wall(begins))
+    two.incidents = Incidents(two.rules, begins, Before(windows=told, left=left))
     assert [type(each.report) for each in two.play([appears(A, begins), up(begins + 1, FAR)], begins + 500)] == [
         Started
     ]
@@ -319,6 +320,54 @@ class Lives:
                 await trio.sleep(0.2)
                 nursery.cancel_scope.cancel()
         return [text for _, text in fake.sent]
+
+
+def test_a_process_that_crashes_again_and_again() -> None:
+    """The first crash is told with the start, those of the next quarter of an hour together, with the next message."""
+    crashes = Crashes().another(seen=5)
+    assert (crashes.hush(10), crashes) == (0.0, Crashes(since=5, count=1))
+    crashes = Crashes(told=10**9).another(seen=2 * 10**9).another(seen=3 * 10**9)
+    assert crashes == Crashes(since=2 * 10**9, count=2, told=10**9)
+    assert Crashes.read(crashes.words) == crashes
+    assert [Crashes.read(words) for words in (None, "", "[1, 2, 3, 4]", '["x"]', "{}", "3")] == [Crashes()] * 6
+    assert crashes.hush(4 * 10**9) == pytest.approx(897)
+    before = Before(unclean=(-2.0, 0.0), crashes=2, hush=897.0)
+
+    def process() -> Process:
+        new = Process(Rules())
+        new.incidents = Incidents(new.rules, 0.0, before)
+        new.play([*map(born, (A, FAR)), up(0.5, A), up(0.5, FAR)], 100)
+        assert new.told == []
+        return new
+
+    [start] = process().play([], 2000)
+    assert isinstance(start.report, Started)
+    assert (start.at, start.report.unclean, start.report.crashes) == (897, (-2.0, 0.0), 2)
+    [outage, _] = process().play([down(200, A), up(300, A)], 2000)
+    assert (outage.at, outage.report.severity) == (200 + WARN, Severity.WARNING)
+    assert isinstance(outage.report, Incident)
+    assert outage.report.started is not None
+    assert outage.report.started.crashes == 2
+    stop = process().incidents.stop(110, kept=True)
+    assert stop.started is not None
+    assert stop.started.crashes == 2
+
+
+async def test_crashes_are_counted_over_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill in a loop is two messages, the second of which says how many there were."""
+    monkeypatch.setattr("actors.notifier.incidents.START_LEAST", 0.05)
+    lives = Lives(tmp_path)
+    feeds = [up(0, A), up(0, FAR)]
+    [start] = await lives.live(feeds, clean=False)
+    assert "without a stop" not in start
+    [first_crash] = await lives.live(feeds, clean=False)
+    assert "the previous run ended without a stop: no data between" in first_crash
+    for _ in range(3):
+        assert await lives.live(silent=feeds, clean=False) == []
+    [stop] = await lives.live(silent=feeds)
+    assert "4 runs before this one ended without a stop" in stop
+    [start] = await lives.live(feeds, clean=False)
+    assert "without a stop" not in start
 
 
 async def test_feeds_that_join_without_a_word_are_left_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ from actors.events import (
     Unconfirmed,
 )
 from actors.notifier.folds import EDGE_WINDOW, EDGES, INTERVAL, REPEATS, SETTLE, WAITS
+from actors.notifier.handover import Before
 from actors.notifier.hours import QuietHours, Window, length
 from actors.notifier.incidents import START_WAIT, Incidents, Rules
 from actors.notifier.notification import Severity
@@ -399,7 +400,7 @@ def test_a_restart_in_the_middle_is_one_extra_message() -> None:
 
 def test_an_unclean_stop_is_told_with_the_start() -> None:
     """The summary says so, as a warning, even where there is no feed."""
-    incidents = Incidents(Rules(), 0.0, (-90.0, -1.0))
+    incidents = Incidents(Rules(), 0.0, Before(unclean=(-90.0, -1.0)))
     [report] = incidents.step(START_WAIT, EPOCH)
     assert isinstance(report, Started)
     assert (report.unclean, report.severity) == ((-90.0, -1.0), Severity.WARNING)

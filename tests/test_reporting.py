@@ -81,8 +81,9 @@ def reports() -> Iterator[Report]:
     yield Started(at=0, severity=Severity.INFO, total=40, waiting=())
     yield Started(at=0, severity=Severity.INFO, total=40, waiting=many(3), unclean=(10.0, 20.0))
     yield incident(trouble(), trouble(until=400.0), scope=Scope.HOST, phase=Phase.REPEATED)
-    for unclean in (None, (10.0, 20.0)):
-        start = Started(at=20, severity=Severity.WARNING, total=40, waiting=many(3), unclean=unclean)
+    for unclean, crashes in ((None, 1), ((10.0, 20.0), 1), ((10.0, 20.0), 3)):
+        start = Started(at=20, severity=Severity.WARNING, total=40, waiting=many(3), unclean=unclean, crashes=crashes)
+        yield Stopped(severity=Severity.INFO, total=3, down=1, seconds=7000, started=start)
         yield attrs.evolve(incident(trouble()), started=start)
         yield attrs.evolve(incident(trouble(until=30)), phase=Phase.RESOLVED, started=start)
     yield Stopped(severity=Severity.INFO, total=3, down=1, seconds=7000, goes_on=True)

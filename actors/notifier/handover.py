@@ -1,13 +1,14 @@
-"""What a process leaves to the one that comes after it: the incidents that it has told of (pure)."""
+"""What a process leaves to the one that comes after it: the incidents that it has told of, and crashes (pure)."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from actors.errors import Reason
 from actors.notifier.folds import Fold, Part
+from actors.notifier.hours import Window
 from actors.notifier.notification import Severity
 from actors.notifier.reports import Kind, Scope
 
@@ -28,6 +29,59 @@ class Left:
     until: float | None
     lost: float
     edges: int
+
+
+@attrs.frozen(kw_only=True)
+class Before:
+    """What is known of the process before this one."""
+
+    unclean: tuple[float, float] | None = None
+    """Where it ended without a stop: when it was last seen and when this one began."""
+    crashes: int = 1
+    """How many have ended so in that time."""
+    hush: float = 0.0
+    """Seconds for which that is told with the next message only: another was told not long ago."""
+    windows: Sequence[Window] = ()
+    """Those that were open, and told of. Those that somebody opened by hand go on, those of the rules are not told of
+    once more."""
+    left: Mapping[str, Left] = attrs.field(factory=dict[str, Left])
+    """What it has told of its feeds, by feed."""
+
+
+NOTHING = Before()
+
+
+@attrs.frozen
+class Crashes:
+    """Processes that have ended without a stop. Times are nanoseconds UTC, 0 for never."""
+
+    since: int = 0
+    """When the first of those that were not told of was last seen."""
+    count: int = 0
+    """How many were not told of."""
+    told: int = 0
+    """When some were last told of."""
+
+    @classmethod
+    def read(cls, words: str | None) -> "Crashes":
+        """What :attr:`words` of an earlier process say; none if they are damaged."""
+        try:
+            return cls(*map(int, json.loads(words or "[]")))
+        except (ValueError, TypeError, RecursionError):
+            return cls()
+
+    @property
+    def words(self) -> str:
+        """For the next process."""
+        return json.dumps(attrs.astuple(self))
+
+    def another(self, seen: int) -> "Crashes":
+        """One more, that was last seen then."""
+        return attrs.evolve(self, since=self.since if self.count else seen, count=self.count + 1)
+
+    def hush(self, wall: int) -> float:
+        """Seconds for which they need not be told by themselves, since some were told not long ago."""
+        return max(self.told / 1e9 + LASTS - wall / 1e9, 0.0) if self.told else 0.0
 
 
 def handed(folds: Iterable[Fold], now: float, wall: int) -> str:

@@ -6,7 +6,6 @@ Events go in by :meth:`Incidents.take`; :meth:`Incidents.step` says what is to b
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
 
 import attrs
 
@@ -30,7 +29,7 @@ from actors.events import (
 )
 from actors.notifier.folding import Folding
 from actors.notifier.folds import REPEATS, WAITS, Fold, Watched, gravest
-from actors.notifier.handover import Left
+from actors.notifier.handover import NOTHING, Before
 from actors.notifier.hours import QuietHours, Window
 from actors.notifier.notification import OUR_OWN_WISH, PAGES, Severity
 from actors.notifier.reports import Beat, Concerns, Kind, Maintenance, Report, Started, Stopped
@@ -97,36 +96,28 @@ class Incidents:
     Args:
         rules: What an operator has decided.
         now: When it began, trio's time.
-        unclean: The process before this one ended without a stop: when it was last seen and when this one began.
-        told: The windows that were open, and told of, when the process before this one ended. Those that somebody
-            opened by hand go on, those of the rules are not told of once more.
-        left: What the process before this one has told of its feeds, by feed. Those incidents go on, and the first
+        before: What is known of the process before this one. The incidents that it has told of go on, and the first
             message about them tells of the start. Where that is long in coming the start is told by itself: after
             :data:`START_WAIT`, or after a clean stop in the middle of an incident that was never repeated with what
             would have been its first repetition.
     """
 
-    def __init__(
-        self,
-        rules: Rules,
-        now: float,
-        unclean: tuple[float, float] | None = None,
-        told: Sequence[Window] = (),
-        left: Mapping[str, Left] = MappingProxyType({}),
-    ) -> None:
+    def __init__(self, rules: Rules, now: float, before: Before = NOTHING) -> None:
         self.rules = rules
-        self._folding = Folding(left)
+        self._folding = Folding(before.left)
         self._began = now
-        self._unclean = unclean
-        self._owed = True
+        self._before = before
+        self.owed = True
         """Whether the start is still to be told."""
-        self._telling = bool(left)
+        self._telling = bool(before.left) or before.hush > 0
         """Whether incidents are told by themselves, and not with the start."""
-        self._goes_on = any(_young(each.fold) for each in left.values())
-        self._patience = REPEATS[0] if self._goes_on and unclean is None else START_WAIT
+        self._goes_on = any(_young(each.fold) for each in before.left.values())
+        quick = before.unclean is not None or not self._goes_on
+        self._patience = max(before.hush, START_WAIT) if quick else REPEATS[0]
         self._concerns: dict[tuple[str, type[Event]], _Concern] = {}
-        self._open = list(told)
-        self._ahead = sorted((each for each in rules.windows if each not in told), key=lambda window: window.begins)
+        self._open = list(before.windows)
+        ahead = (each for each in rules.windows if each not in before.windows)
+        self._ahead = sorted(ahead, key=lambda window: window.begins)
         self._beat = now + rules.heartbeat if rules.heartbeat else math.inf
         self._alarm = now
         """When a window begins or ends, on trio's clock, as it was when last looked at."""
@@ -204,6 +195,7 @@ class Incidents:
             total=len(feeds),
             down=down,
             seconds=now - self._began,
+            started=self._summary() if self.owed and self._before.unclean is not None else None,
             goes_on=kept and down > 0 and self._goes_on,
         )
 
@@ -272,18 +264,18 @@ class Incidents:
 
     @property
     def _start_due(self) -> float:
-        if not self._owed:
+        if not self.owed:
             return math.inf
         if self._telling:
-            return self._began + (self._patience if self._folding.told else START_WAIT)
+            return self._began + (self._patience if self._folding.told or self._before.hush else START_WAIT)
         return self._began + (START_LEAST if self._all_live() else START_WAIT)
 
     def _start(self, now: float) -> Iterator[Started]:
         """The summary of the start, when it is due; whatever is wrong by then has been told with it."""
         if now < min(self._start_due, self._folding.page_wake):
             return
-        self._owed, self._telling = False, True
-        if self._running() or self._unclean is not None:
+        self.owed, self._telling = False, True
+        if self._running() or self._before.unclean is not None:
             yield self._summary()
             self._folding.adopt(now)
 
@@ -292,8 +284,8 @@ class Incidents:
         if now >= self._began + START_WAIT:
             self._folding.forget()
         for incident in self._folding.due(now, hold):
-            if self._owed:
-                self._owed = False
+            if self.owed:
+                self.owed = False
                 start = self._summary()
                 least = Severity.WARNING if start.unclean else Severity.INFO
                 yield attrs.evolve(incident, started=start, severity=gravest((incident.severity, least)))
@@ -306,13 +298,14 @@ class Incidents:
         feeds = self._running()
         waiting = [feed for feed in feeds if not feed.live]
         told = (feed.severity if feed.down is not None else Severity.WARNING for feed in waiting if not feed.muted)
-        severity = gravest((*told, Severity.WARNING if self._unclean else Severity.INFO))
+        severity = gravest((*told, Severity.WARNING if self._before.unclean else Severity.INFO))
         return Started(
             severity=severity,
             at=self._began,
             total=len(feeds),
             waiting=tuple(feed.trouble for feed in waiting),
-            unclean=self._unclean,
+            unclean=self._before.unclean,
+            crashes=self._before.crashes,
         )
 
     def _due_concerns(self, now: float, hold: float) -> Iterator[Concerns]:

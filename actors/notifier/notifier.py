@@ -15,7 +15,7 @@ from actors.events import ChannelTrouble, Event, EventHook
 from actors.notifier.channel import Channel, Language, Letter
 from actors.notifier.courier import Courier, Queued
 from actors.notifier.folds import graver
-from actors.notifier.handover import LASTS, handed, inherited
+from actors.notifier.handover import LASTS, Before, Crashes, handed, inherited
 from actors.notifier.heartbeat import Ping
 from actors.notifier.hours import Window, kept, local, reopened
 from actors.notifier.incidents import TAKEN, Incidents, Rules
@@ -33,6 +33,7 @@ _RUNNING = "running"
 _STOPPED = "stopped"
 _WINDOWS = "windows"
 _INCIDENTS = "incidents"
+_CRASHES = "crashes"
 
 
 @attrs.frozen
@@ -107,6 +108,8 @@ class Notifier:
         self._incidents: Incidents | None = None
         self._kept: tuple[Window, ...] = ()
         """The open windows that the next process will know of."""
+        self._crashes = Crashes()
+        """What is to be told of processes before this one."""
         self._joined = 0
         """How many feeds had joined incidents without a word when these were last left to it."""
         self._outbox: list[tuple[str, Letter]] = []
@@ -195,7 +198,7 @@ class Notifier:
         if self._incidents is not None or not self._couriers:
             return
         now, wall = trio.current_time(), self._wall()
-        unclean, windows, incidents = None, None, None
+        unclean, windows, incidents, crashes = None, None, None, Crashes()
         if spool is not None:
             for stored in await spool.load():
                 courier = self._couriers.get(stored.channel)
@@ -204,8 +207,11 @@ class Notifier:
                 else:
                     courier.take(Queued(stored.letter, stored.key))
             seen = await spool.recall(_RUNNING)
+            crashes = Crashes.read(await spool.recall(_CRASHES))
             if seen:
-                unclean = (now - max(wall - int(seen), 0) / 1e9, now)
+                crashes = crashes.another(int(seen))
+                await spool.remember(_CRASHES, crashes.words)
+                unclean = (now - max(wall - crashes.since, 0) / 1e9, now)
             ended = seen or await spool.recall(_STOPPED)
             if ended and wall - int(ended) <= LASTS * 1e9:
                 incidents = await spool.recall(_INCIDENTS)
@@ -213,8 +219,15 @@ class Notifier:
             windows = await spool.recall(_WINDOWS)
         if self._in_style(Style.INCIDENTS):
             self._kept = reopened(windows, self._rules.windows)
-            left = inherited(incidents, now, wall)
-            self._incidents = Incidents(self._rules, now, unclean, self._kept, left)
+            self._crashes = crashes
+            before = Before(
+                unclean=unclean,
+                crashes=crashes.count,
+                hush=crashes.hush(wall) if unclean is not None else 0.0,
+                windows=self._kept,
+                left=inherited(incidents, now, wall),
+            )
+            self._incidents = Incidents(self._rules, now, before)
 
     async def _show_life(self, spool: Spool) -> None:
         while True:
@@ -251,6 +264,13 @@ class Notifier:
             await spool.remember(_WINDOWS, kept(self._kept, self._rules.windows))
         if reports:
             await self._leave(spool, self._incidents)
+        if not self._incidents.owed:
+            await self._forget_crashes(spool)
+
+    async def _forget_crashes(self, spool: Spool) -> None:
+        if self._crashes.count:
+            self._crashes = Crashes(told=self._wall())
+            await spool.remember(_CRASHES, self._crashes.words)
 
     async def _say_goodbye(self, spool: Spool | None) -> None:
         if spool is not None:
@@ -260,6 +280,8 @@ class Notifier:
         if self._incidents is not None:
             self._report(self._incidents.stop(trio.current_time(), kept=spool is not None))
         await self._post(spool)
+        if spool is not None:
+            await self._forget_crashes(spool)
 
     def _take(self, event: Event) -> None:
         dropped = self._mailbox.dropped - self._dropped

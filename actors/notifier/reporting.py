@@ -223,6 +223,8 @@ class _Writer:
         if report.unclean is None:
             return []
         since, until = map(self.moment, report.unclean)
+        if report.crashes > 1:
+            return [self.line("unclean_often", count=report.crashes, since=since, until=until)]
         return [self.line("unclean", since=since, until=until)]
 
     def _waits(self, waiting: Sequence[Trouble]) -> str:
@@ -236,6 +238,8 @@ class _Writer:
         lines = [self.line("stopped", total=report.total), self.line("uptime", seconds=self.seconds(report.seconds))]
         if report.down:
             lines.append(self.line("down_then", count=report.down))
+        if report.started is not None:
+            lines += self._unclean(report.started)
         return [*lines, self.line("goes_on")] if report.goes_on else lines
 
     def _maintenance(self, report: Maintenance) -> list[str]:

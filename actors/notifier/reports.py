@@ -103,6 +103,8 @@ class Started(Report):
     """Those that are not live, by name; the reason is ``STOPPED`` where nothing has failed yet."""
     unclean: tuple[float, float] | None = None
     """The process before this one ended without a stop: when it was last seen, and when this one began."""
+    crashes: int = 1
+    """How many have ended so since the first moment of ``unclean``."""
 
 
 @attrs.frozen(kw_only=True)
@@ -113,6 +115,8 @@ class Stopped(Report):
     down: int
     seconds: float
     """How long it ran."""
+    started: Started | None = None
+    """The start, if it was not told yet and followed an unclean stop."""
     goes_on: bool = False
     """Whether a process that starts soon tells of that with the next message about the incidents that are open."""
 

@@ -112,6 +112,10 @@ LINES: Mapping[str, Words] = {
         "이전 실행이 비정상 종료됨: {since} ~ {until} 사이 데이터 없음",
         "the previous run ended without a stop: no data between {since} and {until}",
     ),
+    "unclean_often": _words(
+        "이전 실행이 {count}번 비정상 종료됨: {since} ~ {until}",
+        "{count} runs before this one ended without a stop: {since} to {until}",
+    ),
     "uptime": _words("가동 시간: {seconds}", "was up for {seconds}"),
     "down_then": _words("종료 시 끊겨 있던 피드 {count}개", "{count} feeds were down when it stopped"),
     "goes_on": _words(
