@@ -15,7 +15,7 @@ from actors.events import Event, Failed, LinkState, Live, Origin, StateChanged
 from actors.notifier import Notifier, QuietHours, Route, Rules, Severity, Style, Window
 from actors.notifier.folds import EDGE_WINDOW, REPEATS, SETTLE, WAITS
 from actors.notifier.handover import Before, Crashes, handed, inherited
-from actors.notifier.incidents import START_WAIT, Incidents
+from actors.notifier.incidents import START_LEAST, START_WAIT, Incidents
 from actors.notifier.notifier import SIGN_OF_LIFE
 from actors.notifier.reports import Incident, Kind, Phase, Report, Scope, Started, Stopped
 from tests.test_incidents import BEGIN, EPOCH, FAR, WARN, A, B, Scene, born, down, gap, origin, up
@@ -351,6 +351,19 @@ def test_a_process_that_crashes_again_and_again() -> None:
     stop = process().incidents.stop(110, kept=True)
     assert stop.started is not None
     assert stop.started.crashes == 2
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_a_process_that_never_gets_far_is_told_of(*, left: bool) -> None:
+    """Whoever dies before feeds could have gone live is told of by the fourth start at once, incident or not."""
+    one = first([A, B, FAR])
+    one.play([down(BEGIN, A)], BEGIN + 60)
+    four = Process(Rules())
+    parts = inherited(one.note if left else None, 0.0, wall(BEGIN + 60))
+    four.incidents = Incidents(four.rules, 0.0, Before(unclean=(-50.0, 0.0), crashes=3, left=parts))
+    [start] = four.play([*map(born, (A, B, FAR))], 50)
+    assert isinstance(start.report, Started)
+    assert (start.at, len(start.report.waiting), start.report.crashes) == (START_LEAST, 3, 3)
 
 
 async def test_crashes_are_counted_over_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,8 @@ START_WAIT = 60.0
 """Seconds that the feeds have to go live before the summary of the start is sent without them."""
 START_LEAST = 1.0
 """Seconds in which every feed has told of itself."""
+CRASHES = 3
+"""So many processes in a row that ended before their start was told: the next one does not wait for its feeds."""
 CONCERNS_SHOWN = 10
 
 TAKEN: frozenset[type[Event]] = frozenset(
@@ -264,10 +266,13 @@ class Incidents:
 
     @property
     def _start_due(self) -> float:
+        before = self._before
         if not self.owed:
             return math.inf
+        if before.crashes >= CRASHES and not before.hush:
+            return self._began + START_LEAST
         if self._telling:
-            return self._began + (self._patience if self._folding.told or self._before.hush else START_WAIT)
+            return self._began + (self._patience if self._folding.told or before.hush else START_WAIT)
         return self._began + (START_LEAST if self._all_live() else START_WAIT)
 
     def _start(self, now: float) -> Iterator[Started]:
