@@ -171,7 +171,9 @@ async def test_a_signal_ends_it(tmp_path: Path) -> None:
     async with running("chaos", "--url", "ws://127.0.0.1:9/", home=tmp_path) as process:
         await read_until(process.stdout, b"by itself in 60 s")
         process.send_signal(signal.SIGINT)
-        assert b"0 connections were made" in await rest(process.stdout)
+        said = await rest(process.stdout)
+        assert b"0 connections were made" in said
+        assert b"nobody felt any of it" in said
         assert await process.wait() == 0
 
 

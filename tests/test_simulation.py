@@ -280,3 +280,13 @@ def test_a_successor_that_is_not_waited_for_is_found(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Leg, "follows", yes)
     monkeypatch.setattr(Leg, "delivers", property(yes, ignore), raising=False)
     assert "I5" in {each.invariant for each in simulate(plan).violations}
+
+
+@pytest.mark.parametrize(("venue", "gaps"), [("binance", 0), ("upbit", 1)])
+def test_an_announced_end_is_no_interruption(venue: str, gaps: int) -> None:
+    """Where the exchange says that it will end the connection, a fresh one takes over; elsewhere it is a gap."""
+    steps = (Step(100.0, EXCHANGE, "retire", {"seconds": 30.0}),)
+    outcome = simulate(Plan(seed=1, seconds=300.0, feeds=1, rate=1.0, venues=(venue,), steps=steps))
+    assert not outcome.violations, [str(each) for each in outcome.violations]
+    assert outcome.counts.get("GapReported", 0) == gaps
+    assert outcome.counts.get("Renewed", 0) == 1 - gaps

@@ -28,5 +28,8 @@ class Conversation:
         """A ping or pong arrived; a ping has been answered already."""
         del shape, payload
 
+    def retiring(self) -> None:
+        """The server is about to end the connection: the moment to say so, where the venue has words for it."""
+
     def closed(self) -> None:
         """The connection ends here and now; called exactly once."""

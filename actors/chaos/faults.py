@@ -22,6 +22,7 @@ class FaultKind(enum.StrEnum):
     CUT = "cut"
     RESET = "reset"
     CLOSE = "close"
+    RETIRE = "retire"
     SAY = "say"
     SILENCE = "silence"
     MUTE_PROBE = "mute_probe"

@@ -143,6 +143,11 @@ class Link:
             heapq.heappush(self._timers, (trio.current_time() + seconds, next(self._order), action))
             self._bell.set()
 
+    def retire(self, seconds: float) -> None:
+        """End the connection (FIN) in so many seconds, and let the venue announce it."""
+        self._conversation.retiring()
+        self.later(seconds, lambda: self.end(None))
+
     # -- for faults: synchronous, at once ----------------------------------------------------------------------------
 
     def close(self, code: int, reason: str = "") -> None:

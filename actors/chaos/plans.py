@@ -15,6 +15,9 @@ import trio
 FORMAT = 1
 """The version of the JSON; a plan of another version is refused."""
 
+DAY = 86_400.0
+"""Seconds after which an exchange that has an end of life ends a connection; renewal begins up to two hours before."""
+
 Args = dict[str, Any]
 
 
@@ -57,6 +60,16 @@ class Plan:
     heal: bool = True
     """Whether everything is healed and must recover before the stop; otherwise the stop comes amid the faults."""
     steps: tuple[Step, ...] = ()
+
+    @property
+    def retires(self) -> bool:
+        """Whether connections are ended that may be announced to be."""
+        return any(step.kind == "retire" for step in self.steps)
+
+    @property
+    def renews(self) -> bool:
+        """Whether sockets may be replaced by fresh ones beside them, where an exchange has an end of life at all."""
+        return self.retires or self.life > 0 or self.seconds > DAY - 3 * 3600
 
     def json(self) -> str:
         """The plan as JSON, one step a line."""
@@ -130,6 +143,7 @@ KINDS: Mapping[str, Mapping[str, Callable[[Draw], Args]]] = {
         "cut": _plain(),
         "reset": _plain(),
         "close": _plain(code=_of(1000, 1001, 1008, 1011, 1012, 1013, 4000)),
+        "retire": _plain(seconds=_of(0.5, 5.0, 30.0)),
         "say": _plain(text=_of("not JSON", '{"unheard":"of"}', '{"status":"UP"}')),
         "silence": _plain(pongs=_of(True, False)),
         "mute_probe": _plain(),

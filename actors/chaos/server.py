@@ -28,9 +28,9 @@ class Server:
 
     Faults are methods; they act at once, need no ``await``, and each stands in the ledger. Those of the first kind hit
     the connections that are open now, so that a client that comes back finds a healthy server: :meth:`cut`,
-    :meth:`reset`, :meth:`close`, :meth:`say`, :meth:`silence`, :meth:`mute_probe`, :meth:`skip`. Those of the second
-    kind last until :meth:`resume`, or as long as their arguments say: :meth:`refuse`, :meth:`reject`,
-    :meth:`close_at_once`, :meth:`open_silent`, :meth:`ignore_close`.
+    :meth:`reset`, :meth:`close`, :meth:`retire`, :meth:`say`, :meth:`silence`, :meth:`mute_probe`, :meth:`skip`.
+    Those of the second kind last until :meth:`resume`, or as long as their arguments say: :meth:`refuse`,
+    :meth:`reject`, :meth:`close_at_once`, :meth:`open_silent`, :meth:`ignore_close`.
 
     Args:
         path: The path in :attr:`url`.
@@ -192,6 +192,12 @@ class Server:
         self._write_fault(f"close {code}")
         for link in self.connections:
             link.close(code, reason)
+
+    def retire(self, seconds: float = 30.0) -> None:
+        """End every connection in so many seconds, as before a restart; the venue announces it if it does so at all."""
+        self._write_fault(f"retire in {seconds:g} s")
+        for link in self.connections:
+            link.retire(seconds)
 
     def say(self, text: str) -> None:
         """Send every client a text frame that no rule calls for: a notice, an error."""

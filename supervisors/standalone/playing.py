@@ -122,6 +122,8 @@ async def _stand_between(url: str, seed: int, seconds: float) -> int:
     for kind in KINDS:
         say(f"  {kind:<12}{injected[kind]:>6}")
     say(f"{proxy.accepted} connections were made, {proxy.unreached} of them while {host}:{port} could not be reached")
+    if not proxy.accepted:
+        say(f"nobody felt any of it: it is 127.0.0.1:{proxy.port} that a client has to connect to")
     return 0
 
 

@@ -26,7 +26,7 @@ ALL: tuple[type[Invariant], ...] = (
     running.Recovers,
     running.StopsInTime,
     links.NoLeak,
-    links.LiveIsTrue,
+    telling.LiveIsTrue,
     telling.MetricsAgree,
     running.ListedStates,
     telling.NoSecrets,

@@ -17,6 +17,12 @@ RECOVERY = 480.0
 has yet to be noticed, 100."""
 
 
+def _overlapping(scene: "Scene") -> frozenset[str]:
+    several = scene.plan.legs > 1
+    mortal = (feed for feed, exchange in scene.exchanges.items() if exchange.max_lifetime and scene.plan.renews)
+    return frozenset(scene.exchanges if several else mortal)
+
+
 @attrs.frozen(kw_only=True)
 class Scene:
     """The run."""
@@ -29,10 +35,8 @@ class Scene:
     secret: str
     """A text that stands in every URL, and may stand in nothing that is told."""
 
-    def overlaps(self, feed: str) -> bool:
-        """Whether two sockets may carry the feed at one time in this run: for good, or while one is renewed."""
-        life = self.exchanges[feed].max_lifetime
-        return self.plan.legs > 1 or 0 < life < self.plan.seconds + RECOVERY
+    overlapping: frozenset[str] = attrs.field(init=False, default=attrs.Factory(_overlapping, takes_self=True))
+    """The feeds that two sockets may carry at one time: for good, or while one is renewed."""
 
 
 class Invariant:

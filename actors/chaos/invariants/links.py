@@ -7,12 +7,12 @@ from actors.chaos.history import Dialled, Hung, Injected, Noted, Phase, Standing
 from actors.chaos.invariants.base import TURN, Invariant
 from actors.chaos.ledger import Role, What
 from actors.errors import Reason
-from actors.events import ChildExited, ChildStarted, Connected, Failed, LinkState, Live, Reconnecting, RestartScheduled
+from actors.events import ChildExited, ChildStarted, Connected, Failed, LinkState, Reconnecting, RestartScheduled
 from actors.items import Batch, Down, Gap
 
 
 class FewSockets(Invariant):
-    """I1: a feed has at most one open connection a leg, and one more while a leg is renewed, which is soon over.
+    """I1: a feed has at most one open connection a leg, and one more for each that is renewed, which is soon over.
 
     How soon is judged before the first fault and after the heal only: a successor that no fault keeps from delivering.
     """
@@ -28,6 +28,8 @@ class FewSockets(Invariant):
         """When each feed came to have more than its legs."""
         self._calm: float | None = 0.0
         """Since when no fault is in the way."""
+        # those whose time has come are renewed one at a time, and all at once where the exchange announces their end
+        self._more = scene.plan.legs if scene.plan.retires else 1
 
     def take(self, record: Any) -> str | None:
         """Count what the network has opened and closed."""
@@ -50,10 +52,9 @@ class FewSockets(Invariant):
 
     def _judge(self, feed: str, at: float) -> str | None:
         number, legs = len(self._open[feed]), self.scene.plan.legs
-        renewing = self.scene.exchanges[feed].max_lifetime > 0
         if number <= legs:
             self._since.pop(feed, None)
-        elif number > legs + renewing:
+        elif number > legs + (self._more if self.scene.exchanges[feed].max_lifetime else 0):
             return f"{feed} has {number} connections open"
         elif self._calm is not None and at - max(self._since.setdefault(feed, at), self._calm) > self.OVERLAP:
             return f"{feed} has had {number} connections open for more than {self.OVERLAP:g} s"
@@ -184,10 +185,10 @@ class NothingLost(Invariant):
     """
 
     name = "I5"
-    hears = (Noted, Taken, Dialled, Connected)
+    hears = (Noted, Taken, Dialled, Hung, Connected)
     KEPT = 4_000
     RECENT = 8
-    """Connections of a feed of which any may have kept back what is missing, where several carry it."""
+    """Closed connections of a feed of which any may have kept back what is missing, as those may that are open."""
 
     def __init__(self, scene: Any) -> None:
         super().__init__(scene)
@@ -195,32 +196,44 @@ class NothingLost(Invariant):
         self._last: dict[str, tuple[int, int]] = {}
         self._gap: dict[str, bool] = {}
         self._down: dict[str, bool] = {}
-        self._dialled: defaultdict[str, deque[int]] = defaultdict(lambda: deque(maxlen=self.RECENT))
+        self._open: defaultdict[str, list[int]] = defaultdict(list)
+        self._closed: defaultdict[str, deque[int]] = defaultdict(lambda: deque(maxlen=self.RECENT))
         self._connection: dict[tuple[str, int], int] = {}
         self._kept_back: defaultdict[tuple[str, int], deque[int]] = defaultdict(lambda: deque(maxlen=self.KEPT))
 
     def take(self, record: Any) -> str | None:
         """Remember what was produced; compare what was taken with it."""
-        if isinstance(record, Dialled):
-            self._dialled[record.feed].append(record.connection)
-            return None
-        if isinstance(record, Connected):
-            feed = record.origin.feed
-            self._connection[feed, record.session] = self._dialled[feed][-1]
-            return None
-        if isinstance(record, Noted):
-            entry = record.entry
-            if entry.role is Role.DATA and entry.number:
-                if entry.what is What.LOST:
-                    self._kept_back[record.host, entry.connection].append(entry.number)
-                known = self._numbers[record.host]
-                known[entry.data] = entry.number
-                if len(known) > self.KEPT:
-                    del known[next(iter(known))]
-            return None
+        match record:
+            case Noted():
+                self._note(record)
+            case Taken():
+                return self._item(record)
+            case Dialled() if record.connection:
+                self._open[record.feed].append(record.connection)
+            case Hung():
+                self._open[record.feed].remove(record.connection)
+                self._closed[record.feed].append(record.connection)
+            case Connected():
+                feed = record.origin.feed
+                self._connection[feed, record.session] = self._open[feed][-1]
+            case _:
+                pass
+        return None
+
+    def _note(self, record: Noted) -> None:
+        entry = record.entry
+        if entry.role is Role.DATA and entry.number:
+            if entry.what is What.LOST:
+                self._kept_back[record.host, entry.connection].append(entry.number)
+            known = self._numbers[record.host]
+            known[entry.data] = entry.number
+            if len(known) > self.KEPT:
+                del known[next(iter(known))]
+
+    def _item(self, record: Taken) -> str | None:
         match record.item:
             case Gap():
-                late = record.item.reason is Reason.SEQ_GAP and self.scene.overlaps(record.feed)
+                late = record.item.reason is Reason.SEQ_GAP and record.feed in self.scene.overlapping
                 if not self._down.get(record.feed) and record.item.reason is not Reason.OVERFLOW and not late:
                     return f"{record.feed}: a gap without an interruption"
                 self._gap[record.feed], self._down[record.feed] = True, False
@@ -228,8 +241,6 @@ class NothingLost(Invariant):
                 self._down[record.feed] = True
             case Batch():
                 return self._batch(record.feed, record.item)
-            case _:
-                pass
         return None
 
     def _batch(self, feed: str, batch: Batch) -> str | None:
@@ -240,7 +251,7 @@ class NothingLost(Invariant):
             session, last = self._last.get(feed, (batch.session, number - 1))
             gap = self._gap.pop(feed, False)
             self._last[feed] = batch.session, number
-            if number <= last and (session == batch.session or self.scene.overlaps(feed)):
+            if number <= last and (session == batch.session or feed in self.scene.overlapping):
                 return f"{feed}: number {number} after {last} in session {session}"
             if number > last + 1 and not gap and not self._was_kept_back(feed, batch.session, range(last + 1, number)):
                 return f"{feed}: {number - last - 1} messages are missing before number {number}, and no gap says so"
@@ -248,7 +259,8 @@ class NothingLost(Invariant):
 
     def _was_kept_back(self, feed: str, session: int, numbers: range) -> bool:
         host = self.scene.exchanges[feed].host
-        connections = self._dialled[feed] if self.scene.overlaps(feed) else (self._connection[feed, session],)
+        several = feed in self.scene.overlapping
+        connections = [*self._open[feed], *self._closed[feed]] if several else [self._connection[feed, session]]
         return set(numbers) <= {number for each in connections for number in self._kept_back[host, each]}
 
 
@@ -276,7 +288,7 @@ class InOrder(Invariant):
                 return f"{feed}: down twice"
             case Batch() if down:
                 return f"{feed}: a message after a Down, without a Gap"
-            case Batch() if item.session < self._session.get(feed, 0) and not self.scene.overlaps(feed):
+            case Batch() if item.session < self._session.get(feed, 0) and feed not in self.scene.overlapping:
                 return f"{feed}: session {item.session} after {self._session[feed]}"
             case Batch():
                 self._session[feed] = item.session
@@ -358,32 +370,6 @@ class Gated(Invariant):
             recent = sum(at > record.at - seconds + TURN for at in dials)
             if recent > count:
                 return f"{recent} dials to {record.host} in {seconds:g} s, the gate allows {count}"
-        return None
-
-
-class LiveIsTrue(Invariant):
-    """I21, of its connects: a session that the product reports was opened by the exchange, by its own ledger."""
-
-    name = "I21"
-    hears = (Noted, Connected, Live)
-
-    def __init__(self, scene: Any) -> None:
-        super().__init__(scene)
-        self._opened: defaultdict[str, int] = defaultdict(int)
-        self._connected: defaultdict[str, int] = defaultdict(int)
-
-    def take(self, record: Any) -> str | None:
-        """Compare by host."""
-        match record:
-            case Noted():
-                self._opened[record.host] += record.entry.what is What.OPENED
-            case Connected():
-                host = record.origin.host
-                self._connected[host] += 1
-                if self._connected[host] > self._opened[host]:
-                    return f"{self._connected[host]} sessions of {host}, it has opened {self._opened[host]}"
-            case _:
-                pass
         return None
 
 

@@ -225,6 +225,6 @@ class ListedStates(Invariant):
         self._state[feed] = record.state
         if record.previous is not before:
             return f"{feed} moved from {record.previous}, but was {before}"
-        if record.state not in {_S.STOPPED, *WAYS[before]} and not self.scene.overlaps(feed):
+        if record.state not in {_S.STOPPED, *WAYS[before]} and feed not in self.scene.overlapping:
             return f"{feed}: no way leads from {before} to {record.state}"
         return None

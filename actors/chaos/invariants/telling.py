@@ -4,9 +4,10 @@ import unicodedata
 from collections import Counter, defaultdict
 from typing import Any
 
-from actors.chaos.history import Phase, Record, Standing, Taken, Tallied, Told, steady
+from actors.chaos.history import Noted, Phase, Record, Standing, Taken, Tallied, Told, steady
 from actors.chaos.invariants.base import TURN, Invariant
-from actors.events import Connected, Disconnected, Event, Failed, FeedEvent, LegLost, Notified, Reconnecting
+from actors.chaos.ledger import What
+from actors.events import Connected, Disconnected, Event, Failed, FeedEvent, LegLost, Live, Notified, Reconnecting
 from actors.items import Batch
 
 CONNECTED = "웹소켓 연결 성공"
@@ -155,6 +156,32 @@ class MetricsAgree(Invariant):
             case Failed() | LegLost() | Disconnected() | Reconnecting():
                 words = {Failed: "errors", LegLost: "errors", Disconnected: "disconnects", Reconnecting: "reconnects"}
                 self._events[words[type(record)]] += 1
+            case _:
+                pass
+        return None
+
+
+class LiveIsTrue(Invariant):
+    """I21, of its connects: a session that the product reports was opened by the exchange, by its own ledger."""
+
+    name = "I21"
+    hears = (Noted, Connected, Live)
+
+    def __init__(self, scene: Any) -> None:
+        super().__init__(scene)
+        self._opened: defaultdict[str, int] = defaultdict(int)
+        self._connected: defaultdict[str, int] = defaultdict(int)
+
+    def take(self, record: Any) -> str | None:
+        """Compare by host."""
+        match record:
+            case Noted():
+                self._opened[record.host] += record.entry.what is What.OPENED
+            case Connected():
+                host = record.origin.host
+                self._connected[host] += 1
+                if self._connected[host] > self._opened[host]:
+                    return f"{self._connected[host]} sessions of {host}, it has opened {self._opened[host]}"
             case _:
                 pass
         return None

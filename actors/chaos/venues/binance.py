@@ -137,6 +137,11 @@ class BinanceConversation(Follower):
             return
         self._say({**answer(self, cast("list[Any]", params or [])), "id": number})
 
+    def retiring(self) -> None:
+        """``serverShutdown``, with or without the wrapper; how long before is not said."""
+        data = {"e": "serverShutdown", "E": self.board.wall() // 1_000_000}
+        self._say({"stream": "!serverShutdown", "data": data} if self._wrapping.combined else data)
+
     def subscribe(self, params: list[Any]) -> dict[str, Any]:
         """SUBSCRIBE: follow every stream named, or none."""
         names = [str(name) for name in params]
