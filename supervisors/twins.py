@@ -31,7 +31,7 @@ def compare(plan: Plan, first: Outcome | None = None) -> list[Violation]:
     found += _differs("I20", plain, _without(plan, lambda step: step.target == "clock"), "")
     # a shared host is meant to be felt by the others, and how long the heal phase takes is decided by all of them;
     # of two legs that hear the same at one moment chance says which was first, and it is drawn for all feeds
-    if plan.feeds > 1 and not (plan.shared or plan.heal or plan.renews or plan.legs > 1):
+    if plan.feeds > 1 and not (plan.shared or plan.heal or plan.overlaps):
         others = _without(plan, lambda step: step.target.partition(":")[2] in ("feed-1", "exchange-1.test"))
         found += _differs("I8", plain, others, "feed-2")
     return found

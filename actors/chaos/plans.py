@@ -15,9 +15,6 @@ import trio
 FORMAT = 1
 """The version of the JSON; a plan of another version is refused."""
 
-DAY = 86_400.0
-"""Seconds after which an exchange that has an end of life ends a connection; renewal begins up to two hours before."""
-
 Args = dict[str, Any]
 
 
@@ -67,9 +64,9 @@ class Plan:
         return any(step.kind == "retire" for step in self.steps)
 
     @property
-    def renews(self) -> bool:
-        """Whether sockets may be replaced by fresh ones beside them, where an exchange has an end of life at all."""
-        return self.retires or self.life > 0 or self.seconds > DAY - 3 * 3600
+    def overlaps(self) -> bool:
+        """Whether two sockets may carry a feed at one time: for good, or while one is renewed or doubted."""
+        return self.legs > 1 or self.life > 0 or "binance" in self.venues
 
     def json(self) -> str:
         """The plan as JSON, one step a line."""

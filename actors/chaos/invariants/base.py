@@ -18,9 +18,8 @@ has yet to be noticed, 100."""
 
 
 def _overlapping(scene: "Scene") -> frozenset[str]:
-    several = scene.plan.legs > 1
-    mortal = (feed for feed, exchange in scene.exchanges.items() if exchange.max_lifetime and scene.plan.renews)
-    return frozenset(scene.exchanges if several else mortal)
+    mortal = (feed for feed, exchange in scene.exchanges.items() if exchange.max_lifetime)
+    return frozenset(scene.exchanges if scene.plan.legs > 1 else mortal)
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +35,8 @@ class Scene:
     """A text that stands in every URL, and may stand in nothing that is told."""
 
     overlapping: frozenset[str] = attrs.field(init=False, default=attrs.Factory(_overlapping, takes_self=True))
-    """The feeds that two sockets may carry at one time: for good, or while one is renewed."""
+    """The feeds that two sockets may carry at one time: for good, while one is renewed, or to see whether it
+    still lives."""
 
 
 class Invariant:

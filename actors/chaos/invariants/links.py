@@ -62,7 +62,7 @@ class FewSockets(Invariant):
 
 
 class ComesBack(Invariant):
-    """I2: what was scheduled is started when it is due, within a second – unless another leg has taken its place."""
+    """I2: what was scheduled is started when it is due, within a second – unless another leg has its place."""
 
     name = "I2"
     hears = (RestartScheduled, ChildStarted, ChildExited, Standing, Phase)
@@ -74,7 +74,7 @@ class ComesBack(Invariant):
         self._stopping = False
 
     def take(self, record: Any) -> str | None:
-        """Keep the due times, and look at them whenever something happens."""
+        """Keep the due times, and look at them when nobody moves."""
         match record:
             case Phase():
                 self._stopping = record.name in ("stop", "end")
@@ -85,23 +85,18 @@ class ComesBack(Invariant):
                 self._running[record.supervisor].add(record.child)
             case ChildExited():
                 self._running[record.supervisor].discard(record.child)
+            case Standing() if not self._stopping:
+                for key, due in self._due.items():
+                    if record.at > due + 1.0 and not self._replaced(*key, record.at):
+                        return f"{key} was due at {due:.3f} and has not been started"
             case _:
                 pass
-        late = [child for child, due in self._due.items() if record.at > due + 1.0]
-        for child in late:
-            due = self._due[child]
-            if not self._replaced(child, record.at) and not self._stopping:
-                return f"{child} was due at {due:.3f} and has not been started"
-            del self._due[child]
         return None
 
-    def _replaced(self, child: tuple[str, str], at: float) -> bool:
-        """Whether another leg runs, or is to run."""
-        supervisor, _ = child
-        others = [due for other, due in self._due.items() if other != child and other[0] == supervisor]
-        return supervisor in self.scene.exchanges and (
-            bool(self._running[supervisor]) or any(due > at - 1.0 for due in others)
-        )
+    def _replaced(self, supervisor: str, child: str, at: float) -> bool:
+        """Whether another leg runs or is to: one that is given up for good is not told of."""
+        others = [due for (of, name), due in self._due.items() if of == supervisor and name != child]
+        return supervisor in self.scene.exchanges and bool(self._running[supervisor] or max(others, default=0.0) > at)
 
 
 class NotTooEarly(Invariant):
