@@ -46,7 +46,7 @@ docs: $(DEV) ## the documentation, into docs/_build/html
 bench: $(DEV) ## what the hot paths cost on this machine, beside their peers
 	@$(BIN)/python -m tests.bench
 
-bench-report: $(DEV) ## every cell of the benchmark, into docs/performance.md: three quarters of an hour
+bench-report: $(DEV) ## every cell of the benchmark, into docs/performance.md; ARGS=--goals: only those with goals
 	@$(BIN)/python -m tests.bench.report $(ARGS)
 
 clean: ## remove everything that make has built, .venv included

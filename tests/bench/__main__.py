@@ -5,15 +5,19 @@ import platform
 import statistics
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import trio
 
 from actors.actor import Mailbox
-from actors.events import Event, Origin
+from actors.errors import Reason
+from actors.events import Event, EventHook, EventHub, Failed, Origin
 from actors.exchange import Subscription
 from actors.exchanges import UPBIT
 from actors.feed import Feed
-from actors.items import Message
+from actors.items import Batch, Message
+from actors.metrics import Metrics
+from actors.notifier import Console, Notifier
 from actors.stats import ConnectorStats
 from tests.bench import tree, wire
 
@@ -44,17 +48,34 @@ def _ignore(event: Event) -> None:
     del event
 
 
+def told(event: Event, *hooks: EventHook) -> Callable[[], Awaitable[None]]:
+    """A feed's verdict is told to these subscribers; nobody takes it from the notifier meanwhile."""
+    hub = EventHub()
+    for number, hook in enumerate(hooks):
+        hub.subscribe(str(number), hook)
+
+    async def tell_all() -> None:
+        for _ in range(ITEMS):
+            hub.emit(event)
+
+    return tell_all
+
+
 async def one_by_one(feed: Feed) -> None:
     """A consumer iterates over the feed."""
+    taken = 0
     async for item in feed:
-        if not isinstance(item, Message) or not feed.stats.depth:
+        taken += isinstance(item, Message)
+        if taken == ITEMS:
             return
 
 
 async def in_batches(feed: Feed) -> None:
     """A consumer iterates over the feed's batches."""
-    async for _ in feed.batches():
-        if not feed.stats.depth:
+    taken = 0
+    async for item in feed.batches():
+        taken += len(item.frames) if isinstance(item, Batch) else 0
+        if taken == ITEMS:
             return
 
 
@@ -73,8 +94,13 @@ async def main() -> None:
         feed = filled_feed(batch)
         return lambda: how(feed)
 
+    origin = Origin("upbit", UPBIT.code, UPBIT.name_ko, UPBIT.name_en, UPBIT.host)
+    failed = Failed(at=0.0, origin=origin, session=1, reason=Reason.EOF, detail="cut", connected=True)
+    notifier = partial(Notifier, [Console(lambda text: None)], capacity=ITEMS)
     paths: dict[str, Callable[[], Callable[[], Awaitable[None]]]] = {
         "Mailbox: tell and receive": lambda: tell,
+        "Event: notifier alone": lambda: told(failed, notifier().hook),
+        "Event: metrics and notifier": lambda: told(failed, Metrics().hook, notifier().hook),
         "Feed: iterate, batches of 1": lambda: consume(one_by_one, 1),
         "Feed: iterate, batches of 10": lambda: consume(one_by_one, 10),
         "Feed: batches() of 10": lambda: consume(in_batches, 10),

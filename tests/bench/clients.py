@@ -70,7 +70,7 @@ class Stopwatch(Clock):
 
     def count(self, number: int, last: str) -> bool:
         """As :class:`Clock` does."""
-        self.ages.append((time.monotonic_ns() - int(last[:STAMP])) / 1000)
+        self.ages.append((time.monotonic_ns() - int(last[-STAMP:])) / 1000)
         return super().count(number, last)
 
 
@@ -92,6 +92,9 @@ class Job:
 Client = Callable[[Job], None]
 LONGEST = 120.0
 """Seconds after which a client that has not seen enough is broken."""
+GOODBYE = 0.1
+"""Seconds for which those wait that take leave politely: the server is busy and does not answer a Close, and what a
+message costs has been counted by then."""
 OPEN = Limits(gate=Rate(100_000, 1.0))
 """What a server of our own takes."""
 
@@ -198,7 +201,7 @@ def websockets_on_uvloop(job: Job) -> None:
     """websockets' client for asyncio."""
 
     async def one() -> None:
-        async with connect_asyncio(job.url, ssl=job.tls, compression=None) as ws:
+        async with connect_asyncio(job.url, ssl=job.tls, compression=None, close_timeout=GOODBYE) as ws:
             async for message in ws:
                 if job.clock.count(1, str(message)):
                     return
@@ -210,7 +213,11 @@ def aiohttp_on_uvloop(job: Job) -> None:
     """aiohttp's client."""
 
     async def one() -> None:
-        async with aiohttp.ClientSession() as session, session.ws_connect(job.url, ssl=job.tls or True) as ws:
+        goodbye = aiohttp.ClientWSTimeout(ws_close=GOODBYE)  # pyright: ignore[reportCallIssue] - a class of attrs unseen
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(job.url, ssl=job.tls or True, timeout=goodbye) as ws,
+        ):
             async for message in ws:
                 if job.clock.count(1, message.data):
                     return

@@ -18,10 +18,11 @@ import trio_websocket
 import uvloop
 from websockets.asyncio.client import connect as connect_asyncio
 
+from actors.exchange import Exchange, Subscription
 from actors.exchanges import GENERIC
 from actors.transport import SystemNetwork
 from supervisors import open_feeds
-from tests.bench.clients import OPEN, Job, Stopwatch
+from tests.bench.clients import CHECKED, OPEN, TRADES, Job, Stopwatch
 from tests.bench.wire import Place
 
 PAGE = resource.getpagesize()
@@ -42,17 +43,17 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE
 
 
-def ours(job: Job) -> Idle:
+def ours(job: Job, profile: Exchange = GENERIC, wanted: tuple[Subscription, ...] = ()) -> Idle:
     """Supervised feeds, each with its connector, ping loop and health check."""
-
     found: list[Idle] = []
 
     async def main() -> None:
-        exchange = attrs.evolve(GENERIC, ws_url=job.url, limits=OPEN, link_timeout=0, message_timeout=0)
+        patient = {"link_timeout": 0, "message_timeout": 0, "subscribe_timeout": 3600}  # for what never comes
+        exchange = attrs.evolve(profile, ws_url=job.url, limits=OPEN, **patient)
         async with open_feeds(network=SystemNetwork(ca_pem=job.ca.encode())) as feeds:
 
             async def open_some(number: int) -> None:
-                for feed in [feeds.open(exchange) for _ in range(number)]:
+                for feed in [feeds.open(exchange, *wanted) for _ in range(number)]:
                     while feed.stats.connection_start_time is None:  # noqa: ASYNC110 - live needs a frame, and none comes
                         await trio.sleep(0.001)
 
@@ -60,6 +61,11 @@ def ours(job: Job) -> Idle:
 
     trio.run(main)
     return found[0]
+
+
+def ours_checked(job: Job) -> Idle:
+    """The same of a profile that knows its messages, with its checks for silence and sequence on."""
+    return ours(job, CHECKED, TRADES)
 
 
 def bare_trio_websocket(job: Job) -> Idle:
@@ -139,6 +145,7 @@ def picows_on_uvloop(job: Job) -> Idle:
 
 CLIENTS: dict[str, Callable[[Job], Idle]] = {
     "feedwarden, supervised": ours,
+    "feedwarden, supervised, checked": ours_checked,
     "trio-websocket": bare_trio_websocket,
     "websockets + uvloop": websockets_on_uvloop,
     "aiohttp + uvloop": aiohttp_on_uvloop,

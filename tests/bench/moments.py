@@ -11,11 +11,9 @@ from actors.exchanges import GENERIC
 from actors.items import Batch
 from actors.transport import SystemNetwork
 from supervisors import open_feeds
-from tests.bench.clients import CLIENTS, OPEN, Job, Stopwatch
+from tests.bench.clients import CHECKED, CLIENTS, OPEN, TRADES, Job, Stopwatch
 from tests.bench.wire import Place
 
-NAMES = tuple(name for name in CLIENTS if "checked" not in name)
-"""Those that do not look into messages: a stamped one is none of Upbit's."""
 MESSAGES = 3000
 """One in each millisecond."""
 CUTS = 30
@@ -39,17 +37,18 @@ def latency(name: str, place: Place) -> Ages:
     return Ages(ages[len(ages) // 2], ages[len(ages) * 99 // 100], watch.cost * watch.rate / 1e6)
 
 
-def reconnect(place: Place) -> float:
+def reconnect(place: Place, *, checked: bool = False) -> float:
     """Milliseconds from the last message before a cut to the first after it, the strategy's delay being none."""
+    profile, wanted = (CHECKED, TRADES) if checked else (GENERIC, ())
 
     async def main() -> float:
         soon = ReconnectStrategy(initial_delay=0.001, max_delay=0.001, jitter=0)
         url = f"wss://localhost:{place.wss}/cut/1/1/20/300"
-        exchange = attrs.evolve(GENERIC, ws_url=url, limits=OPEN, reconnect=soon)
+        exchange = attrs.evolve(profile, ws_url=url, limits=OPEN, reconnect=soon)
         found: list[float] = []
         session, last = 0, 0.0
         async with open_feeds(network=SystemNetwork(ca_pem=place.ca.encode())) as feeds:
-            async for item in feeds.open(exchange).batches():
+            async for item in feeds.open(exchange, *wanted).batches():
                 if isinstance(item, Batch):
                     now = time.monotonic()
                     if session and item.session != session:

@@ -2,7 +2,7 @@
 
 The path of the request says how: ``/PAUSE/BURST/MESSAGES/SIZE`` sends so many messages of so many bytes, BURST in each
 write, PAUSE milliseconds between two writes; a burst of 0 means as many as fit into 64 KiB. ``/stamped/…`` puts the
-time of sending in front of each message. Behind the last message the connection stays open and silent, but that of
+time of sending at the end of each message. Behind the last message the connection stays open and silent, but that of
 ``/cut/…`` is cut, every message of which is stamped too.
 """
 
@@ -80,7 +80,7 @@ def send_stamped(write: Callable[[bytes], object], payload: bytes, pause: float,
     """One in each write, with its time."""
     due = time.monotonic()
     for _ in range(messages):
-        write(frame(b"%020d" % time.monotonic_ns() + payload[STAMP:]))
+        write(frame(payload[:-STAMP] + b"%020d" % time.monotonic_ns()))
         due += pause
         time.sleep(max(0, due - time.monotonic()))
 
