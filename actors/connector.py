@@ -16,6 +16,7 @@ import trio
 
 from actors.actor import NO_CONTEXT, Context
 from actors.errors import (
+    QUARANTINE,
     ApplicationError,
     ConnectorError,
     GiveUp,
@@ -39,6 +40,8 @@ from actors.subscribing import Subscribing
 from actors.telling import Telling
 from actors.transport import Gate, HttpClient, Link, Network, find_link
 
+TOO_BIG_TIMES = 3
+"""Sessions in a row that ended by a message over the limit, after which the next one is no accident either."""
 ERROR_OUTRANKS_CLOSE = 2.0
 """Seconds for which an error message explains the end of the session better than the close code after it: Upbit says
 WRONG_FORMAT, then closes with 1000 (docs.upbit.com websocket-error)."""
@@ -85,6 +88,7 @@ class Connector:
         self._pulse = pulse or Pulse(emit)
         self._quiet = QuietWatch(feed.exchange)
         Link(network, self.exchange, self.exchange.ws_url, wall=wall)  # a URL that can never be dialled is refused now
+        self._too_big = 0
         self._begin(NO_CONTEXT)
 
     def _begin(self, context: Context) -> None:
@@ -421,6 +425,9 @@ class Connector:
         """The verdict, told once and before anything is closed; returns the error to raise."""
         if self._verdict is None:
             self._verdict = self._subscribing.hung_up(error)
+            self._too_big = self._too_big + 1 if error.reason is Reason.WS_TOO_BIG else 0
+            if self._too_big >= TOO_BIG_TIMES:
+                self._verdict.advice = QUARANTINE
             self._tell.failed(self._verdict.reason, self._verdict.detail)
             return self._verdict
         return copy(self._verdict)

@@ -13,7 +13,7 @@ import trio.testing
 from actors.chaos import MemoryNetwork, SimulatedExchange, UpbitVenue
 from actors.chaos.conversation import Conversation
 from actors.connector import Connector
-from actors.errors import ConnectorError, Reason, ReconnectRequested, leaves
+from actors.errors import ConnectorError, Reason, ReconnectRequested, Way, leaves
 from actors.events import Event, Failed, Live, Noticed, Origin, Quiet, Reconnecting, Unconfirmed
 from actors.exchange import DATA, By, Exchange, Form, Frame, Heartbeat, Http, Kind, Session, Subscription
 from actors.exchanges import UPBIT
@@ -129,6 +129,22 @@ async def test_an_error_message_outranks_the_close_after_it(autojump_clock: trio
     assert "WRONG_FORMAT" in failed.detail
     assert seen.of(Reconnecting)[0].delay >= 300
     assert "error: WRONG_FORMAT" in seen.of(Noticed)[0].detail
+
+
+async def test_messages_over_the_limit_three_times_in_a_row(autojump_clock: trio.testing.MockClock) -> None:
+    """One is an accident; after the third the next attempt is a slow one, and a session that ends otherwise forgets."""
+    sim = SimulatedExchange(UpbitVenue(), port=None, wall=wall, random=random.Random(7))
+    async with scene({UPBIT.host: sim}) as (feeds, _, seen):
+        feeds.open(attrs.evolve(UPBIT, max_message_size=2048), trade="KRW-BTC")
+        for act in ("say", "say", "cut", "say", "say", "say"):
+            await trio.sleep(100)
+            sim.cut() if act == "cut" else sim.say("x" * 3000)
+        await trio.sleep(1)
+    over = Reason.WS_TOO_BIG
+    assert [event.reason for event in seen.of(Failed)] == [over, over, Reason.EOF, over, over, over]
+    ways = [event.way for event in seen.of(Reconnecting)]
+    assert ways[-1] is Way.QUARANTINE
+    assert Way.QUARANTINE not in ways[:-1]
 
 
 async def test_a_rejected_subscription_is_named_and_quarantined(autojump_clock: trio.testing.MockClock) -> None:
