@@ -14,9 +14,9 @@ from actors.chaos.link import Link
 from actors.chaos.venues.binance import BinanceConversation
 from actors.chaos.venues.simulated import SimulatedSession
 from actors.chaos.venues.upbit_family import UpbitConversation
-from actors.errors import Reason, Way
+from actors.errors import Reason, Way, after
 from actors.events import CodeRejected, Connected, Failed, LinkState, Reconnecting
-from actors.exchange import Exchange, Limits, Rate, Subscription
+from actors.exchange import Exchange, Frame, Kind, Limits, Rate, Subscription
 from actors.exchanges import BINANCE, UPBIT
 from actors.subscriptions import topics
 from tests.scenes import Seen, scene, wall
@@ -293,3 +293,57 @@ async def test_what_the_server_asks_for_is_kept_while_a_code_is_looked_for(
         assert rejected(seen) == bad
         assert heard(sim, 60) == set(good)
     assert all(event.delay >= 60 for event in seen.of(Reconnecting))
+
+
+class RefusesAndHangsUp(StrictBinance):
+    """Says that the request is invalid, and closes."""
+
+    def received(self, data: str | bytes) -> None:
+        """As the venue, but for what is unknown."""
+        super().received(data)
+        if "SUBSCRIBE" in str(data) and "bad" in str(data):
+            self.link.close(1000, "invalid request")
+
+
+class RefusesAndHangsUpVenue(BinanceVenue):
+    """Its rules."""
+
+    def follower(self, link: Link, board: Board) -> Follower:
+        """A fresh conversation."""
+        return RefusesAndHangsUp(link, board, self)
+
+
+async def test_a_word_and_then_a_close(autojump_clock: trio.testing.MockClock) -> None:
+    """The word says what the close is for: no hang-up is counted as an outage, from the first on."""
+    case = attrs.evolve(CASES["binance hangs up"], venue=RefusesAndHangsUpVenue())
+    whole, good, bad = lists(case, 3, count=10)
+    sim = exchange(case, good)
+    async with scene({case.exchange.host: sim}) as (feeds, _, seen):
+        feeds.open(case.exchange, name="some", trade=whole)
+        await trio.sleep(900)
+        assert rejected(seen) == bad
+        assert heard(sim, 60) == set(good)
+    assert {event.reason for event in seen.of(Failed)} == {Reason.REQUESTED}
+
+
+class TakesItLater(SimulatedSession):
+    """Knows that a refusal is for the moment only."""
+
+    def classify(self, data: str | bytes) -> Frame:
+        """As the session, with other advice."""
+        frame = super().classify(data)
+        return attrs.evolve(frame, advice=after(30)) if frame.kind is Kind.REJECTED else frame
+
+
+async def test_a_list_that_is_refused_for_the_moment_is_not_searched(autojump_clock: trio.testing.MockClock) -> None:
+    """The exchange says when to come back: then the whole list is asked for again."""
+    case = CASES["refused"]
+    whole, good, bad = lists(case, 3, count=10)
+    sim = exchange(case, good)
+    async with scene({case.exchange.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(attrs.evolve(case.exchange, make_session=TakesItLater), name="some", trade=whole)
+        await trio.sleep(100)
+        assert {event.reason for event in seen.of(Failed)} == {Reason.SUB_REJECTED}
+        assert all(event.delay >= 30 for event in seen.of(Reconnecting))
+        assert {code for _, code in topics(feed.subscriptions)} == {*good, *bad}
+    assert rejected(seen) == []
