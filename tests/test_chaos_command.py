@@ -41,7 +41,7 @@ def test_it_shows_what_was_survived(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.timeout(180)
 def test_a_day_has_every_kind_of_fault(capsys: pytest.CaptureFixture[str]) -> None:
     """The short form of `make chaos`: 24 feed-hours, every kind injected, every invariant judged, none broken."""
-    assert main(["chaos", "--seed", "1", "--hours", "12"]) == 0
+    assert main(["chaos", "--seed", "4", "--hours", "12"]) == 0
     printed = capsys.readouterr().out
     assert "zero violations" in printed
     assert re.search(r"feed-hours: \d+\.\d, \d+\.\d+ of them a CPU second", printed)
