@@ -16,6 +16,8 @@ class Spill:
 
     lost: int = 0
     gap: Gap | None = None
+    failure: str = ""
+    """Why the backlog is of no more use."""
 
 
 KEPT = Spill()
@@ -140,7 +142,7 @@ class Conflate(Backlog):
             return super().put(batch, size)
         self.messages += len(batch.frames)
         self.bytes += size
-        return self._conflate([batch])
+        return self._conflated([batch])
 
     def take(self) -> Batch | Down | Gap:
         """The oldest item; IndexError if there is none."""
@@ -166,8 +168,13 @@ class Conflate(Backlog):
     def _spill(self) -> Spill:
         items = [item for item, _ in self._items]
         self._items.clear()
-        spill = self._conflate(items)
-        return spill or KEPT
+        return self._conflated(items) or KEPT
+
+    def _conflated(self, items: list[Batch | Down | Gap]) -> Spill | None:
+        try:
+            return self._conflate(items)
+        except Exception as error:  # whatever the key raises, which is a function of the user's
+            return Spill(failure=f"the key of its policy conflate failed: {error!r}")
 
     def _conflate(self, items: list[Batch | Down | Gap]) -> Spill | None:
         known = self._gap is not None and self._gap.reason is Reason.OVERFLOW

@@ -285,6 +285,9 @@ class Feed(Line):
     def _spilt(self, consumer: Consumer, spill: Spill, now: float) -> None:
         """A batch has passed a consumer's bound."""
         backlog, stats = consumer.backlog, self.stats
+        if spill.failure:
+            self._consumer_fails(consumer, f"{self.name}: {spill.failure}")
+            return
         if not backlog.behind:
             backlog.behind = True
             policy = backlog.overflow.policy
@@ -293,10 +296,10 @@ class Feed(Line):
         if spill.gap is not None:
             self.report(spill.gap, now)
         if backlog.overflow.policy == "fail":
-            self._consumer_fails(consumer)
+            why = f"{self.name}: {backlog.messages} messages wait for the consumer, the bound is reached"
+            self._consumer_fails(consumer, why)
 
-    def _consumer_fails(self, consumer: Consumer) -> None:
-        why = f"{self.name}: {consumer.backlog.messages} messages wait for the consumer, the bound is reached"
+    def _consumer_fails(self, consumer: Consumer, why: str) -> None:
         if consumer is self._own and len(self._consumers) == 1:
             self.fail(why)
             raise GiveUp(why)

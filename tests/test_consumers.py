@@ -360,3 +360,19 @@ async def test_what_holds_reading_up_may_vanish() -> None:
                     await trio.testing.wait_all_tasks_blocked()
                     assert not nursery.child_tasks
                     assert await texts(first, 1) == ["a"]
+
+
+async def test_a_key_that_fails_ends_its_consumer_alone() -> None:
+    """The function is the user's: what it raises ends the one who brought it, and no connector."""
+    bench = Bench()
+    own = aiter(bench.feed)
+    with bench.feed.consumer(Overflow("conflate", messages=1, key=int)) as broken:
+        for frame in ("1", "2", "x", "3"):
+            bench.push(frame)
+        with pytest.raises(FeedFailed, match=r"key .* failed: ValueError"):
+            await take(broken, 4)
+        assert await texts(own, 4) == ["1", "2", "x", "3"]
+    alone = Bench(Overflow("conflate", messages=1, key=lambda frame: [frame]))
+    alone.push("a")
+    with pytest.raises(GiveUp, match="unhashable"):
+        alone.push("b")
