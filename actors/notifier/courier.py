@@ -108,14 +108,17 @@ class Courier:
         self._ending = True
         self._idle.cancel()
 
+    async def resume(self, spool: Spool) -> None:
+        """Let the channel take up its note of an earlier process."""
+        if isinstance(self.channel, Remembering):
+            name = f"channel/{self.channel.name}"
+            self.channel.resume(await spool.recall(name), partial(spool.remember, name))
+
     async def run(
         self, spool: Spool | None = None, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Carry until cancelled, or until :meth:`finish` was called and all is sent."""
         self._ending = False
-        if spool is not None and isinstance(self.channel, Remembering):
-            name = f"channel/{self.channel.name}"
-            self.channel.resume(await spool.recall(name), partial(spool.remember, name))
         async with self.channel:
             task_status.started()
             while await self._next():

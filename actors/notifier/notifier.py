@@ -175,6 +175,9 @@ class Notifier:
             if self._spool_file is not None:
                 spool = await stack.enter_async_context(Spool(self._spool_file, self._storage))
             await self._resume(spool)
+            if spool is not None:
+                for courier in self._couriers.values():  # all of them before any sends: they may share a pace
+                    await courier.resume(spool)
             for courier in self._couriers.values():
                 # entering a channel waits for no network; it may import and build an HTTP client, once, at the start
                 await nursery.start(courier.run, spool)

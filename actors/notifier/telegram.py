@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from heapq import heappop, heappush, heapreplace
+from heapq import heappop, heappush, heappushpop
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -97,7 +97,7 @@ class Pace:
 
     def called(self, at: float) -> None:
         """Count a call that the process before this one has made."""
-        heapreplace(self._free, at + 1.0)
+        heappushpop(self._free, at + 1.0)
 
 
 class Telegram:
@@ -191,7 +191,8 @@ class Telegram:
             self._chat_id = note.moved
         self._answered.extend(now - max((wall - at) / 1e9, 0.0) for at in note.calls)
         if self._answered:
-            self._pace.called(self._answered[-1])
+            for at in self._answered:
+                self._pace.called(at)
             self._answered[-1] = now  # it may have arrived only now
         self._not_before = now + min(max((note.not_before - wall) / 1e9, 0.0), _LONGEST_WAIT)
 
