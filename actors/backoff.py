@@ -1,10 +1,19 @@
 """When to try again: exponential backoff with jitter (pure)."""
 
 import random
+from typing import Protocol
 
 import attrs
 
 from actors._checks import in_range
+
+
+class Chance(Protocol):
+    """Where draws come from; a ``random.Random`` is one."""
+
+    def random(self) -> float:
+        """A number from 0 up to 1."""
+        ...
 
 
 @attrs.define
@@ -37,7 +46,7 @@ class ReconnectStrategy:
             msg = f"max_delay must be at least initial_delay ({self.initial_delay}): {self.max_delay}"
             raise ValueError(msg)
 
-    def next_delay(self, random: random.Random | None = None) -> float | None:
+    def next_delay(self, random: Chance | None = None) -> float | None:
         """Seconds to wait before the next attempt, counted as made; None once ``max_attempts`` are used up."""
         if self.max_attempts and self.attempts >= self.max_attempts:
             return None

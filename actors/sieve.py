@@ -7,7 +7,6 @@ and no code is to blame.
 """
 
 import itertools
-from collections import deque
 from collections.abc import Iterable, Sequence
 
 import attrs
@@ -54,7 +53,7 @@ class Sieve:
         self._least = 0
         self._good: set[Topic] = set()
         # the first is on trial, the others wait
-        self._parts = deque[list[Topic]]()
+        self._parts: list[list[Topic]] = []
         self._alone: set[Topic] = set()
         """Rejected by themselves, when nothing had been accepted yet."""
 
@@ -83,7 +82,7 @@ class Sieve:
             return Found()
         self._good.update(asked)
         if self._good.issuperset(self._parts[0]):
-            self._parts.popleft()
+            self._parts.pop(0)
             self._left -= 1
         return self._sum_up(())
 
@@ -123,7 +122,7 @@ class Sieve:
 
     def _keep(self, topics: set[Topic]) -> None:
         parts = ([topic for topic in part if topic in topics] for part in self._parts)
-        self._parts = deque(part for part in parts if part)
+        self._parts = [part for part in parts if part]
 
     def _sum_up(self, bad: tuple[Topic, ...]) -> Found:
         rest = tuple(itertools.chain.from_iterable(self._parts))

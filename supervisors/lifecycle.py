@@ -5,10 +5,10 @@ group, is a ``next_attempt`` and a place in the order of stopping: there is no r
 """
 
 import math
-import random
 from collections.abc import Iterable
 from typing import Any
 
+from actors.backoff import Chance
 from actors.errors import ConnectorError, Escalate, GiveUp, Way
 from actors.events import (
     ChildExited,
@@ -43,7 +43,7 @@ class Lifecycle(Stages):
         random: Draws the jitter of every delay.
     """
 
-    def __init__(self, name: str, specs: Iterable[ChildSpec], flags: Flags, random: random.Random) -> None:
+    def __init__(self, name: str, specs: Iterable[ChildSpec], flags: Flags, random: Chance) -> None:
         super().__init__(name, specs, flags)
         self._judge = Judge(name, flags, random)
         self._overdue: list[Child] = []

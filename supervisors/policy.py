@@ -9,11 +9,11 @@ import functools
 import itertools
 import math
 from collections.abc import Iterable
-from random import Random
 from typing import Any
 
 import attrs
 
+from actors.backoff import Chance
 from supervisors.actions import Answer
 from supervisors.child import RUNNING, Child, ChildInfo, ChildKind, ChildSpec, ChildState, Counts
 from supervisors.flags import Flags
@@ -38,7 +38,7 @@ class Policy(Lifecycle):
     Each command is answered by an :class:`~supervisors.actions.Answer` with its token, now or later.
     """
 
-    def __init__(self, name: str, specs: Iterable[ChildSpec], flags: Flags, random: Random) -> None:
+    def __init__(self, name: str, specs: Iterable[ChildSpec], flags: Flags, random: Chance) -> None:
         super().__init__(name, specs, flags, random)
         self._instances = itertools.count(1)
 

@@ -3,11 +3,11 @@
 import math
 import re
 from datetime import datetime, time, timedelta, tzinfo
-from random import Random
 from zoneinfo import ZoneInfo
 
 import attrs
 
+from actors.backoff import Chance
 from actors.exchange import Exchange
 
 LEAST = 60.0
@@ -83,7 +83,7 @@ class LegPlan:
         """Whether there may ever be two sockets for the same."""
         return self.count > 1 or self.renew_at is not None or exchange.max_lifetime > 0
 
-    def due(self, exchange: Exchange, born: float, wall: int, random: Random) -> float:
+    def due(self, exchange: Exchange, born: float, wall: int, random: Chance) -> float:
         """When a session that began at ``born`` (``wall`` by the wall clock) is to be renewed; infinity: never.
 
         A day's life ends at 22.5 to 23.5 hours, any other proportionally, so that the sockets of a fleet are not

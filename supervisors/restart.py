@@ -4,10 +4,9 @@ The error's *advice* says when to come back, the strategy what "later" means, th
 counts as a crash.
 """
 
-import random
-
 import attrs
 
+from actors.backoff import Chance
 from actors.errors import Escalate, GiveUp, Way
 from supervisors.child import Child, Failed, Outcome, Restart, TooMany
 from supervisors.flags import Flags
@@ -52,7 +51,7 @@ class Judge:
         random: Draws the jitter of every delay.
     """
 
-    def __init__(self, name: str, flags: Flags, random: random.Random) -> None:
+    def __init__(self, name: str, flags: Flags, random: Chance) -> None:
         self._name = name
         self._flags = flags
         self._random = random

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Callable
-from random import Random
 from typing import Protocol
 
 import trio
 
+from actors.backoff import Chance
 from actors.events import EventHook, LinkState, NoOverlap, Renewed
 from actors.legs import Bundle, Leg
 from supervisors.renewal import LegPlan
@@ -58,7 +58,7 @@ class Rotation:
     """
 
     def __init__(
-        self, plan: LegPlan, hands: Hands, *, emit: EventHook, wall: Callable[[], int], random: Random
+        self, plan: LegPlan, hands: Hands, *, emit: EventHook, wall: Callable[[], int], random: Chance
     ) -> None:
         self.bundles: list[Bundle] = []
         self.moved = trio.lowlevel.ParkingLot()

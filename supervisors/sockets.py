@@ -1,11 +1,11 @@
 """One feed's sockets: its list cut into shards, a connector for each, all under a supervisor of the feed's own."""
 
 from collections.abc import Callable, Iterable
-from random import Random
 
 import trio
 
 from actors.actor import NO_CONTEXT, Context
+from actors.backoff import Chance
 from actors.connector import Connector
 from actors.errors import LivenessError, Reason, Way
 from actors.events import ChildGaveUp, EventHook, LinkState, Reconnecting, RestartScheduled
@@ -57,8 +57,8 @@ class Sockets:
         has_room: Callable[[int], bool],
         emit: EventHook,
         wall: Callable[[], int],
-        random: Random,
-        spread: Random,
+        random: Chance,
+        spread: Chance,
     ) -> None:
         self.feed = feed
         self.has_room = has_room

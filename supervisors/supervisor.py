@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from actors.actor import NO_CONTEXT, Context, Reply
+from actors.backoff import Chance
 from actors.events import ChildExited, Ending, Event, EventHook, SubscriberFailed, SupervisorDown
 from supervisors.actions import Action, Answer, Cancel, Drain, Emit, Observe, Start, Started
 from supervisors.child import FINISHED, RUNNING, Child, ChildInfo, ChildSpec, Counts, Failed, Outcome, failed
@@ -83,7 +84,7 @@ class Supervisor:
         auto_shutdown: AutoShutdown | str = AutoShutdown.NEVER,
         max_children: int | None = None,
         emit: EventHook = lambda event: None,
-        random: random.Random | None = None,
+        random: Chance | None = None,
         stop_within: float = math.inf,
     ) -> None:
         self.name = name

@@ -132,7 +132,7 @@ async def test_an_error_message_outranks_the_close_after_it(autojump_clock: trio
 
 
 async def test_messages_over_the_limit_three_times_in_a_row(autojump_clock: trio.testing.MockClock) -> None:
-    """One is an accident; after the third the next attempt is a slow one, and a session that ends otherwise forgets."""
+    """W5, W6: one is an accident; after the third the next attempt is a slow one; any other end forgets."""
     sim = SimulatedExchange(UpbitVenue(), port=None, wall=wall, random=random.Random(7))
     async with scene({UPBIT.host: sim}) as (feeds, _, seen):
         feeds.open(attrs.evolve(UPBIT, max_message_size=2048), trade="KRW-BTC")

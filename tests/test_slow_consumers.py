@@ -82,7 +82,7 @@ async def stall(slow: list[Slow], sim: SimulatedExchange) -> None:
             nursery.start_soon(lambda each=each: each.run(until=end))
         await trio.sleep(STALLED - 1)
         sim.silence()
-        await trio.sleep(2)
+        await trio.sleep(1.9)  # half of message_timeout later a second socket would be asked
         nursery.cancel_scope.cancel()
 
 

@@ -6,7 +6,18 @@ from typing import Any
 from actors.chaos.history import Phase, Standing, Told
 from actors.chaos.invariants.base import Invariant
 from actors.errors import Reason
-from actors.events import CodeRejected, Failed, LinkState, Live, Overflowed, Quiet, StateChanged, Unconfirmed
+from actors.events import (
+    CodeRejected,
+    Failed,
+    LegLost,
+    LinkState,
+    Live,
+    NoOverlap,
+    Overflowed,
+    Quiet,
+    StateChanged,
+    Unconfirmed,
+)
 
 WISHED = (Reason.REQUESTED, Reason.STOPPED)
 RECOVERED = ("연결 복구", "연결 안정")
@@ -136,7 +147,7 @@ class FewAlerts(Invariant):
     """
 
     name = "I25"
-    hears = (Failed, Live, Overflowed, Quiet, Unconfirmed, Told)
+    hears = (Failed, LegLost, Live, NoOverlap, Overflowed, Quiet, Unconfirmed, Told)
 
     def __init__(self, scene: Any) -> None:
         super().__init__(scene)
