@@ -14,10 +14,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 run: $(RUN) ## keep the demo's feeds alive: make run ARGS="--for 20"
 	@$(BIN)/feedwarden run $(ARGS)
 
-SEEDS := tests/test_simulation.py
+SEEDS := $(patsubst %,tests/test_%.py,simulation chaos_command merged_venues slow_consumers rejected_codes rhythm silences)
 
-test: lint types ## lint, types, import contracts and every test under 5 s; coverage without the simulations, which it would double
-	$(BIN)/pytest -n 2 -m "not slow" --ignore=$(SEEDS) --cov --cov-report=term $(ARGS)
+test: lint types ## lint, types, import contracts and every test under 5 s; no coverage of long simulations, which it would double
+	$(BIN)/pytest -n 3 -m "not slow" $(addprefix --ignore=,$(SEEDS)) --cov --cov-report=term $(ARGS)
 	$(BIN)/pytest -n 2 -m "not slow" $(SEEDS)
 
 # exit code 5 is pytest's "nothing was collected": said aloud, and no failure
