@@ -23,6 +23,7 @@ from actors.events import (
     Overflowed,
     Quiet,
     Reconnecting,
+    Renewed,
     StateChanged,
     Unconfirmed,
 )
@@ -229,6 +230,8 @@ def test_a_planned_renewal_and_other_events_are_silent() -> None:
                 Connected(at=at + 1, origin=feed, session=2, seconds=1),
                 up(at + 1, feed),
                 gap(at + 1, feed, 1.0),
+                LegLive(at=at + 1800, origin=feed, session=3),
+                Renewed(at=at + 1805, origin=feed, session=3, why="its time has come"),
             ]
     assert started(feeds).play(day, BEGIN + 86_400) == []
 
