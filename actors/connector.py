@@ -104,7 +104,8 @@ class Connector:
         self._verdict: ConnectorError | None = None
         self._app_error: tuple[ConnectorError, float] | None = None
         self._healthy = False
-        self._scope: trio.CancelScope | None = None
+        self._asked = trio.Event()
+        self._wish: ConnectorError | None = None
         self._pinging = Pinging(
             self.exchange, self._pulse, self.send_message, self._control_ping, lambda: self._last_frame, self._fail
         )
@@ -123,7 +124,7 @@ class Connector:
         ending = Reason.STOPPED
         try:
             async with trio.open_nursery() as nursery:
-                self._scope = nursery.cancel_scope
+                nursery.start_soon(self._obey, nursery.cancel_scope)
                 if self._own_pulse:
                     nursery.start_soon(self._pulse.run)
                 await self.connect(nursery)
@@ -133,12 +134,10 @@ class Connector:
                 for rule in self.exchange.heartbeats:
                     if rule.by is By.CLIENT:
                         nursery.start_soon(self._pinging.keep, rule)
-            self._raise_wish()
         except BaseException as error:
             ending = _why(error)
             raise
         finally:
-            self._scope = None
             self._ended(ending)
 
     # -- the guide's methods
@@ -167,8 +166,7 @@ class Connector:
 
     async def disconnect(self) -> None:
         """End the session for good, from within: ``run`` returns normally, and its supervisor does not restart it."""
-        if self._scope is not None:
-            self._scope.cancel("disconnect() was called")
+        self._asked.set()
         await trio.lowlevel.checkpoint()
 
     async def reconnect(self, why: str = "") -> None:
@@ -182,9 +180,8 @@ class Connector:
 
     def fail_soon(self, error: ConnectorError) -> None:
         """End the session with this verdict, from within and without a wait."""
-        if self._scope is not None and not self._scope.cancel_called:
-            self._fail(error)
-            self._scope.cancel("its end was asked for")
+        self._wish = error
+        self._asked.set()
 
     async def send_message(self, message: str | bytes) -> None:
         """Send one frame.
@@ -252,10 +249,11 @@ class Connector:
 
     # -- the session's tasks
 
-    def _raise_wish(self) -> None:
-        """An end that was asked for has cancelled the tasks; its verdict stands already."""
-        if self._verdict is not None:
-            raise self._verdict
+    async def _obey(self, scope: trio.CancelScope) -> None:
+        await self._asked.wait()
+        if self._wish is not None:
+            raise self._fail(self._wish)
+        scope.cancel("disconnect() was called")
 
     def _look_for_a_pause(self) -> None:
         """Hold nothing against the link that nobody could see."""
