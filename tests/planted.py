@@ -23,6 +23,7 @@ from actors.metrics import Metrics
 from actors.notifier import notifier
 from actors.notifier.courier import Courier
 from actors.notifier.folding import Folding
+from actors.pinging import Pinging
 from actors.telling import Telling
 from actors.transport import Gate, Turn, websocket
 from supervisors import supervisor as supervising
@@ -182,7 +183,7 @@ async def _impatient(original: Any, self: Any, error: Any) -> bool:
     return True
 
 
-async def _no_ping(_original: Any, self: Connector, rule: Any) -> None:
+async def _no_ping(_original: Any, self: Pinging, rule: Any) -> None:
     del self, rule
     await trio.lowlevel.checkpoint()
 
@@ -229,7 +230,7 @@ BUGS: dict[str, Plant] = {
     "I1": around(websocket.trio, "aclose_forcefully", _leak),
     "I2": around(Sockets, "decided", _told_wrong),
     "I3": _both(around(Gate, "close", lambda original, *args: None), around(Judge, "_retry", _asks_no_time)),
-    "I4": _both(around(Connector, "health_check", _never_looks), around(Connector, "_ping_loop", _no_ping)),
+    "I4": _both(around(Connector, "health_check", _never_looks), around(Pinging, "keep", _no_ping)),
     "I5": around(Line, "_resume", _no_gap),
     "I6": around(Feed, "push", _gap_behind),
     "I7": around(DropOldest, "_spill", lambda original, *args: KEPT),

@@ -11,6 +11,7 @@ from actors.events import (
     Failed,
     FeedEvent,
     GapReported,
+    LegLost,
     LinkState,
     Noticed,
     Origin,
@@ -42,6 +43,7 @@ EVENTS: tuple[FeedEvent, ...] = (
         for way in Way
         for reason in (*Reason, None)
     ),
+    LegLost(at=0, origin=UPBIT, session=1, reason=Reason.MESSAGE_TIMEOUT, detail="", left=1),
     CodeRejected(at=0, origin=UPBIT, session=1, channel="trade", code="KRW-NO", detail="no such code"),
     StateChanged(at=0, origin=UPBIT, state=LinkState.GAVE_UP, previous=LinkState.BACKOFF),
     Overflowed(at=0, origin=UPBIT, policy="drop_oldest", depth=10_000),

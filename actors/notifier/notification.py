@@ -12,6 +12,7 @@ from actors.events import (
     Event,
     Failed,
     FeedEvent,
+    LegLost,
     LinkState,
     Origin,
     Overflowed,
@@ -65,7 +66,7 @@ class Notification:
 
 
 TOLD: frozenset[type[Event]] = frozenset(
-    {CodeRejected, Connected, Disconnected, Failed, Overflowed, Quiet, Reconnecting, StateChanged, Unconfirmed}
+    {CodeRejected, Connected, Disconnected, Failed, LegLost, Overflowed, Quiet, Reconnecting, StateChanged, Unconfirmed}
 )
 """The events from which :func:`guide` makes notifications."""
 
@@ -134,7 +135,7 @@ def guide(event: Event) -> Notification | None:
             return Notification(Topic.ERROR, severity, event)
         case StateChanged(state=LinkState.GAVE_UP):
             return Notification(Topic.ERROR, Severity.PAGE, event)
-        case CodeRejected() | Overflowed() | Quiet() | Unconfirmed():
+        case CodeRejected() | LegLost() | Overflowed() | Quiet() | Unconfirmed():
             return Notification(Topic.ERROR, Severity.WARNING, event)
         case _:
             return None

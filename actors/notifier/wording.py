@@ -10,6 +10,7 @@ from actors.events import (
     Connected,
     Disconnected,
     Failed,
+    LegLost,
     Overflowed,
     Quiet,
     Reconnecting,
@@ -68,6 +69,9 @@ class _Writer:
                 first, more = self.line("reconnect"), self._what_next(event)
             case Failed():
                 first, more = self._what_failed(event)
+            case LegLost():
+                cause = CAUSES[event.reason][self.language]
+                first, more = self.line("error", cause=cause), [self.line("leg_lost", cause=cause, left=event.left)]
             case Overflowed():
                 first = self.line("overflowed")
                 more = [self.line("buffer", depth=event.depth, policy=event.policy), *self.action(Reason.OVERFLOW)]
