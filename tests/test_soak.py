@@ -42,7 +42,7 @@ def test_what_is_flat_passes() -> None:
     ("name", "by", "told"),
     [
         ("memory", 0.3, "memory rose by 4.2 MB, more than 3"),
-        ("blocks", 400, "blocks of memory rose by 5600, more than 3400"),
+        ("blocks", 400, "blocks of memory rose by 5600, more than 5400"),
         ("descriptors", 1, "descriptors rose from 119 to 133"),
         ("tasks", 3, "tasks rose from 921 to 963"),
         ("cpu", 2.0, "CPU for a message has grown 1.3"),
