@@ -28,9 +28,7 @@ from actors.errors import (
 )
 from actors.events import EventHook, LinkState
 from actors.exchange import DATA, By, Exchange, Frame, Http, Kind, Session
-from actors.feed import Feed
-from actors.legs import Leg
-from actors.line import Part
+from actors.legs import Source
 from actors.liveness import Expired, Liveness, QuietWatch, Task
 from actors.pinging import Pinging
 from actors.pulse import Pulse
@@ -66,7 +64,7 @@ class Connector:
 
     def __init__(
         self,
-        feed: Feed | Part | Leg,
+        feed: Source,
         *,
         network: Network,
         gate: Gate,

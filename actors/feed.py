@@ -16,7 +16,7 @@ from actors.errors import GiveUp
 from actors.events import EventHook, GapReported, LinkState, Overflowed
 from actors.exchange import Exchange, Kind, Subscription
 from actors.items import DROP_OLDEST, Batch, Down, FeedFailed, Gap, Message, Overflow
-from actors.line import PROGRESS, Line, Part, sum_up
+from actors.line import Line, Part, sum_up
 from actors.stats import ConnectorStats
 
 
@@ -194,13 +194,9 @@ class Feed(Line):
         if self._closed:
             return
         if self._interruption is not None:
-            restated = self._restated(frames, now)
-            if restated:
-                self._pass_on(frames[:restated], wall, now, session)
-                frames = frames[restated:]
+            frames = self._begin_again(frames, wall, now, session)
             if not frames:
                 return
-            self._resume(wall, now)
         if not self.parts:
             self._note(frames)
         self._pass_on(frames, wall, now, session)
@@ -226,12 +222,8 @@ class Feed(Line):
     def part_moved(self) -> None:
         """One of the parts has changed its state, or has come or gone: the feed's follows the least advanced."""
         stats, previous = self.stats, self.stats.state
-        some = [part.stats for part in self.parts]
-        states = [each.state for each in some if each.state is not LinkState.STOPPED]
-        sum_up(stats, some, min(states, key=PROGRESS.index, default=LinkState.STOPPED))
-        stats.incarnation = sum(each.incarnation for each in some)
-        stats.reconnect_count = sum(each.reconnect_count for each in some)
-        begun = [each.connection_start_time for each in some if each.state is not LinkState.STOPPED]
+        some = sum_up(stats, [part.stats for part in self.parts], min)
+        begun = [each.connection_start_time for each in some]
         stats.connection_start_time = None if None in begun else min(filter(None, begun), default=None)
         if stats.state is not previous:
             self._moved(previous)

@@ -22,7 +22,7 @@ from actors.events import (
 from actors.exchange import Kind, Subscription
 from actors.feed import Feed
 from actors.items import Batch, Down, Gap
-from actors.line import PROGRESS, Line, Part, sum_up
+from actors.line import Line, Part, sum_up
 from actors.marks import no_mark
 from actors.merge import HELD, SETTLE, WINDOW, Merge
 from actors.merge import Leg as Place
@@ -68,7 +68,7 @@ class Bundle(Part):
         self._snapshots = snapshots
         self._held: list[tuple[Leg, Sequence[str | bytes], int, float, int]] = []
         self._number = 0
-        self._gone = ConnectorStats(self.stats.origin)
+        self._gone = ConnectorStats(self.stats.origin, state=LinkState.STOPPED)
         self._continuity = Continuity() if self.exchange.check_sequence else None
 
     def add(self, slot: int, *, witness: bool = False) -> "Leg":
@@ -129,12 +129,8 @@ class Bundle(Part):
     def leg_moved(self) -> None:
         """A leg has changed its state, or has come or gone: the bundle's follows the most advanced."""
         stats, previous = self.stats, self.stats.state
-        some = [leg.stats for leg in self.legs]
-        states = [each.state for each in some if each.state is not LinkState.STOPPED]
-        sum_up(stats, some, max(states, key=PROGRESS.index, default=LinkState.STOPPED))
-        stats.incarnation = self._gone.incarnation + sum(each.incarnation for each in some)
-        stats.reconnect_count = self._gone.reconnect_count + sum(each.reconnect_count for each in some)
-        begun = [each.connection_start_time for each in some]
+        sum_up(stats, [self._gone, *(leg.stats for leg in self.legs)], max)
+        begun = [leg.stats.connection_start_time for leg in self.legs]
         stats.connection_start_time = min(filter(None, begun), default=None)
         self.moved.unpark_all()
         if stats.state is not previous:
@@ -350,3 +346,7 @@ class Leg(Line):
                 pass
             case _:
                 emit(event)
+
+
+Source = Feed | Part | Leg
+"""What one connector fills."""

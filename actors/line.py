@@ -1,6 +1,6 @@
 """The producers' end of a feed: what one connector fills, its state, and the interruptions of what it carries."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
@@ -46,13 +46,21 @@ PROGRESS = (
 """From the least to the most."""
 
 
-def sum_up(total: ConnectorStats, some: Iterable[ConnectorStats], state: LinkState) -> None:
-    """What can be said of several sockets together, all in ``total``, which is in ``state``."""
+def sum_up(
+    total: ConnectorStats, some: Sequence[ConnectorStats], pick: Callable[..., LinkState]
+) -> Sequence[ConnectorStats]:
+    """What can be said of several sockets together, all in ``total``; returns those that are not stopped.
+
+    ``pick`` is ``min`` where the whole is as far as the one that has got least far, ``max`` where the best will do.
+    """
     each = [stats for stats in some if stats.state is not LinkState.STOPPED]
-    total.state = state
+    total.state = pick((stats.state for stats in each), key=PROGRESS.index, default=LinkState.STOPPED)
+    total.incarnation = sum(stats.incarnation for stats in some)
+    total.reconnect_count = sum(stats.reconnect_count for stats in some)
     total.next_attempt = min((s.next_attempt for s in each if s.next_attempt is not None), default=None)
     total.backoff = max((s.backoff for s in each), default=0.0)
-    total.last_error = next((s.last_error for s in each if s.state is state), "") or total.last_error
+    total.last_error = next((s.last_error for s in each if s.state is total.state), "") or total.last_error
+    return each
 
 
 @attrs.frozen
@@ -194,6 +202,23 @@ class Line:
         self.stats.sessions += 1
         return self.stats.sessions
 
+    def _begin_again(self, frames: Sequence[str | bytes], wall: int, now: float, session: int) -> Sequence[str | bytes]:
+        """Frames have come after an interruption: pass on those that only restate, and return the others.
+
+        Where there are others, the interruption is over.
+        """
+        restated = self._restated(frames, now)
+        if restated:
+            self._pass_on(frames[:restated], wall, now, session)
+            frames = frames[restated:]
+        if frames:
+            self._resume(wall, now)
+        return frames
+
+    def _pass_on(self, frames: Sequence[str | bytes], wall: int, now: float, session: int) -> None:
+        """Hand on frames that have been looked at."""
+        raise NotImplementedError
+
     def _restated(self, frames: Sequence[str | bytes], now: float) -> int:
         """How many of the first frames after an interruption only say again what was delivered before it.
 
@@ -285,18 +310,17 @@ class Part(Line):
     def push(self, frames: Sequence[str | bytes], *, wall: int, now: float, session: int) -> None:
         """Take data frames that have just been received; raises GiveUp under the policy ``fail``."""
         if self._interruption is not None:
-            restated = self._restated(frames, now)
-            if restated:
-                self.feed.push(frames[:restated], wall=wall, now=now, session=session)
-                frames = frames[restated:]
+            frames = self._begin_again(frames, wall, now, session)
             if not frames:
                 return
-            self._resume(wall, now)
         self._note(frames)
         stats = self.stats
         stats.messages += len(frames)
         stats.last_message_time = wall / 1e9
         self._last = wall, now
+        self._pass_on(frames, wall, now, session)
+
+    def _pass_on(self, frames: Sequence[str | bytes], wall: int, now: float, session: int) -> None:
         self.feed.push(frames, wall=wall, now=now, session=session)
 
     def push_control(self, frame: str | bytes, kind: Kind, *, wall: int, now: float, session: int) -> None:

@@ -20,9 +20,7 @@ from actors.events import (
     Resubscribed,
     Unconfirmed,
 )
-from actors.feed import Feed
-from actors.legs import Leg
-from actors.line import Part
+from actors.legs import Source
 from actors.subscriptions import Topic
 
 
@@ -30,7 +28,7 @@ from actors.subscriptions import Topic
 class Telling:
     """One session's voice."""
 
-    feed: Feed | Part | Leg
+    feed: Source
     emit: EventHook
     wall: Callable[[], int]
     connected_at: float | None = None

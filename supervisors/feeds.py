@@ -28,7 +28,7 @@ from actors.events import (
 from actors.exchange import PORTABLE_CHANNELS, Exchange, Subscription
 from actors.feed import Feed
 from actors.items import DROP_OLDEST, Overflow
-from actors.legs import Leg
+from actors.legs import Leg, Source
 from actors.metrics import Metrics
 from actors.pulse import Pulse
 from actors.stats import ConnectorStats
@@ -38,7 +38,7 @@ from supervisors.feed_plan import FeedsConfig, check_name
 from supervisors.intensity import Intensity
 from supervisors.refusals import NotFound
 from supervisors.renewal import LegPlan, RenewAt
-from supervisors.sockets import Sockets, Source
+from supervisors.sockets import Sockets
 from supervisors.supervisor import Supervisor
 
 STOP_WITHIN = 8.0

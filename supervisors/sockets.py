@@ -11,7 +11,7 @@ from actors.errors import LivenessError, Reason, Way
 from actors.events import ChildGaveUp, EventHook, LinkState, Reconnecting, RestartScheduled
 from actors.exchange import Exchange, Subscription, one_route
 from actors.feed import Feed
-from actors.legs import Bundle, Leg
+from actors.legs import Bundle, Leg, Source
 from actors.line import Part
 from actors.subscriptions import Shards, grouped, topics
 from supervisors.child import ChildSpec, Restart
@@ -21,10 +21,6 @@ from supervisors.supervisor import Supervisor
 
 ONLY = "connector"
 """The child id of a feed's only connector, where it cannot have several."""
-
-
-Source = Feed | Part | Leg
-"""What one connector fills."""
 
 
 class Sockets:

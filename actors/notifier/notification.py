@@ -70,28 +70,6 @@ TOLD: frozenset[type[Event]] = frozenset(
 )
 """The events from which :func:`guide` makes notifications."""
 
-PAGES = frozenset(
-    {
-        Reason.DNS_NXDOMAIN,
-        Reason.LOCAL_PORTS,
-        Reason.FD_LIMIT,
-        Reason.TLS_EXPIRED,
-        Reason.TLS_HOSTNAME,
-        Reason.TLS_UNTRUSTED,
-        Reason.TLS_PROTOCOL,
-        Reason.HTTP_REDIRECT,
-        Reason.HTTP_CLIENT,
-        Reason.HTTP_FORBIDDEN,
-        Reason.HTTP_BANNED,
-        Reason.WS_HANDSHAKE,
-        Reason.WS_TOO_BIG,
-        Reason.CLOSE_1008,
-        Reason.SUB_REJECTED,
-        Reason.CRASH,
-    }
-)
-"""The failures that somebody has to look into; for each the wording says what to do."""
-
 ALONE = frozenset(
     {
         Reason.HTTP_REDIRECT,
@@ -106,6 +84,17 @@ ALONE = frozenset(
     }
 )
 """The failures whose cause is an exchange's own, or ours: beside another one they are another incident."""
+
+PAGES = ALONE | {
+    Reason.DNS_NXDOMAIN,
+    Reason.LOCAL_PORTS,
+    Reason.FD_LIMIT,
+    Reason.TLS_EXPIRED,
+    Reason.TLS_HOSTNAME,
+    Reason.TLS_UNTRUSTED,
+    Reason.TLS_PROTOCOL,
+}
+"""The failures that somebody has to look into; for each the wording says what to do."""
 
 OUR_OWN_WISH = frozenset({Reason.REQUESTED, Reason.STOPPED})
 """Ends of a session that are no failure: somebody asked for a fresh one, or for none."""
