@@ -92,7 +92,9 @@ class Connector:
     def _begin(self, context: Context) -> None:
         """What an incarnation starts with."""
         self._context = context
-        self._session: Session = self.exchange.session(self.feed.asked(fresh=True))
+        session = self._session = self.exchange.session(self.feed.asked(fresh=True))
+        # where every frame is data, asking of each would be a tenth of what a message costs
+        self._classify = None if type(session).classify is Session.classify else session.classify
         tell = self._tell = Telling(self.feed, self._emit, self._wall)
         self._subscribing = Subscribing(self.feed, self._session, self.send_message, tell.rejected, tell.renewed)
         self._continuity = Continuity() if self.exchange.check_sequence and self.feed.checks_sequence else None
@@ -285,12 +287,12 @@ class Connector:
 
     def _take(self, batch: list[str | bytes]) -> Awaitable[None] | None:
         """Judge what one read brought and pass it on, without waiting; what remains to be done is returned."""
-        now, wall, classify = trio.current_time(), self._wall(), self._session.classify
+        now, wall, classify = trio.current_time(), self._wall(), self._classify
         if self._listeners:
             self._heard = batch
             self._listeners.unpark_all()
         self._alive.heard()
-        frames = [classify(raw) for raw in batch]
+        frames = [classify(raw) for raw in batch] if classify is not None else ()
         answers: list[str | bytes] = []
         if frames.count(DATA) == len(frames):  # nearly always
             self._take_data(batch, now, wall)
@@ -300,7 +302,9 @@ class Connector:
             self._check_live()
         return self._after(answers) if answers or self._must_wait else None
 
-    def _take_mixed(self, batch: list[str | bytes], frames: list[Frame], now: float, wall: int) -> list[str | bytes]:
+    def _take_mixed(
+        self, batch: list[str | bytes], frames: Sequence[Frame], now: float, wall: int
+    ) -> list[str | bytes]:
         """Pass on each run of data between other frames; returns what is to be answered."""
         self._alive.confirm(tuple(chain.from_iterable(frame.confirms for frame in frames)))
         pairs = zip(batch, frames, strict=True)

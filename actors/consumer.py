@@ -46,7 +46,8 @@ class Consumer:
         """Those of them that have not been taken, the last one first."""
         self._taken = 0
         self._waiting = False
-        self._arrived = trio.lowlevel.ParkingLot()
+        self._parked: trio.lowlevel.Task | None = None
+        """The task that waits for an item, without the cost of a parking lot: there is one at most."""
         self._end: tuple[type[Exception], str] | None = None
 
     # -- the consumer's side
@@ -80,6 +81,8 @@ class Consumer:
         if self._must_wait:
             await self._wait()
         self._taken += 1
+        if self._batch is _NOTHING:  # nobody has taken single messages
+            return self._take()
         rest = self._batch.frames[self._used - len(self._ready) :]
         if not rest:
             return self._take()
@@ -94,7 +97,7 @@ class Consumer:
     @property
     def _something(self) -> bool:
         """Whether there is something to take."""
-        return bool(self._ready) or self._used < len(self._batch.frames) or bool(self.backlog)
+        return bool(self.backlog or self._ready) or self._used < len(self._batch.frames)
 
     async def _wait(self) -> None:
         """Wait until there is something to take; a checkpoint if that takes time, or is due."""
@@ -110,10 +113,20 @@ class Consumer:
                 if self._end is not None:
                     error, why = self._end
                     raise error(why)
-                await self._arrived.park()
+                self._parked = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._abandon)
                 self._taken = 0
         finally:
             self._waiting = False
+
+    def _abandon(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._parked = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _wake(self) -> None:
+        task, self._parked = self._parked, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
 
     def _make_ready(self) -> Down | Gap | None:
         """Make the next messages, no more than may be taken without a checkpoint; what is no message is returned."""
@@ -133,7 +146,7 @@ class Consumer:
 
     def _take(self) -> Batch | Down | Gap:
         item = self.backlog.take()
-        if self._room is not None and not self.backlog.full:
+        if self._room and not self.backlog.full:
             self._room.unpark_all()
         return item
 
@@ -147,15 +160,14 @@ class Consumer:
     def put(self, batch: Batch, size: int, now: float) -> None:
         """Put in a batch of so many bytes."""
         spill = self.backlog.put(batch, size)
-        if self._waiting:
-            self._arrived.unpark_all()
+        self._wake()
         if spill is not None:
             self._on_spill(self, spill, now)
 
     def add(self, item: Down | Gap) -> None:
         """Put in what is told in band."""
         self.backlog.add(item)
-        self._arrived.unpark_all()
+        self._wake()
 
     @property
     def ended(self) -> bool:
@@ -165,7 +177,7 @@ class Consumer:
     def end(self, error: type[Exception], why: str) -> None:
         """After what waits, raise this."""
         self._end = error, why
-        self._arrived.unpark_all()
+        self._wake()
 
     def revive(self) -> None:
         """The feed goes on after all."""

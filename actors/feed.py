@@ -169,7 +169,10 @@ class Feed(Line):
     @property
     def full(self) -> bool:
         """Whether reading has to wait for a consumer (the policy ``block`` only)."""
-        return bool(self._blocking) and any(consumer.backlog.full for consumer in self._blocking)
+        for consumer in self._blocking:  # noqa: SIM110 - once a batch, and any() would cost a generator
+            if consumer.backlog.full:
+                return True
+        return False
 
     async def room(self) -> None:
         """Wait until no consumer makes reading wait."""

@@ -97,11 +97,12 @@ class TLSStream(trio.abc.Stream):
             raise trio.BusyResourceError("another task is receiving from this TLS stream")
         self._receiving = True
         try:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            self._check_open()
             waited = self._drained
             if waited:
+                self._check_open()
                 await self._readable.wait()
+            else:
+                await trio.lowlevel.checkpoint_if_cancelled()
             while not (data := self._read(size)) and not self._over:
                 await (self._readable if self._drained else self._writable).wait()
                 waited = True

@@ -160,8 +160,8 @@ def main() -> None:
 
 TEMPLATE = """# What a message costs
 
-Written by `make bench-report`, or `make bench-report ARGS=--goals`, on {when} in {minutes} minutes: {machine}, two
-processors shared by client, server and whatever else ran.
+Written by `make bench-report`, or `make bench-report ARGS=--goals`, on {when} in {minutes} minutes: {machine},
+two processors shared by client, server and whatever else ran.
 CPU time of the client's process for each message, from the socket to the consumer; the server is another process and
 sends the same bytes to every client. All clients take turns within each of {rounds} rounds; figures are medians. What
 counts are the ratios: absolute times are this machine's.

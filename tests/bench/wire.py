@@ -44,7 +44,7 @@ class Load:
 
 FLAT_OUT = Load("flat out", 0, 0, 100_000)
 BURSTS = Load("bursts of 10", 2, 10, 2_500)
-SINGLY = Load("one a wake-up", 1, 1, 600)
+SINGLY = Load("one a wake-up", 1, 1, 1_000)
 LOADS = (FLAT_OUT, BURSTS, SINGLY)
 
 
