@@ -35,6 +35,7 @@ from actors.pulse import Pulse
 from actors.sequence import Continuity
 from actors.stats import ConnectorStats
 from actors.subscribing import Subscribing
+from actors.subscriptions import codes_of
 from actors.telling import Telling
 from actors.transport import Gate, HttpClient, Link, Network, find_link
 
@@ -96,7 +97,9 @@ class Connector:
         # where every frame is data, asking of each would be a tenth of what a message costs
         self._classify = None if type(session).classify is Session.classify else session.classify
         tell = self._tell = Telling(self.feed, self._emit, self._wall)
-        self._subscribing = Subscribing(self.feed, self._session, self.send_message, tell.rejected, tell.renewed)
+        self._subscribing = Subscribing(
+            self.feed, session, self.send_message, tell.rejected, tell.renewed, wall=self._wall
+        )
         self._continuity = Continuity() if self.exchange.check_sequence and self.feed.checks_sequence else None
         self._link: Link | None = None
         self._liveness: Liveness | None = None
@@ -293,6 +296,8 @@ class Connector:
             self._listeners.unpark_all()
         self._alive.heard()
         frames = [classify(raw) for raw in batch] if classify is not None else ()
+        if self._session.replacing is not None:
+            self._subscribing.replaced()
         answers: list[str | bytes] = []
         if frames.count(DATA) == len(frames):  # nearly always
             self._take_data(batch, now, wall)
@@ -410,6 +415,8 @@ class Connector:
         """The session asks for something else than before."""
         now = trio.current_time()
         self._alive.expect(self._session.pending(), now)
+        if self._continuity is not None:
+            self._continuity.keep(codes_of(self.feed.subscriptions))
         self._quiet.watch(self.feed.subscriptions, now)
 
     def _check_live(self) -> None:
@@ -426,6 +433,7 @@ class Connector:
     def _fail(self, error: ConnectorError) -> ConnectorError:
         """The verdict, told once and before anything is closed; returns the error to raise."""
         if self._verdict is None:
+            self._subscribing.replaced(over=True)
             self._verdict = self._subscribing.hung_up(error)
             self._too_big = self._too_big + 1 if error.reason is Reason.WS_TOO_BIG else 0
             if self._too_big >= TOO_BIG_TIMES:

@@ -67,12 +67,17 @@ class Reason(enum.StrEnum):
     SUB_TIMEOUT = "sub_timeout"
     SUB_REJECTED = "sub_rejected"
     SEQ_GAP = "seq_gap"
+    RESUBSCRIBED = "resubscribed"
     APP_ERROR = "app_error"
     ENDPOINT = "endpoint"
     REQUESTED = "requested"
     OVERFLOW = "overflow"
     CRASH = "crash"
     STOPPED = "stopped"
+
+
+WITHIN = frozenset({Reason.OVERFLOW, Reason.SEQ_GAP, Reason.RESUBSCRIBED})
+"""The reasons of gaps in a session that goes on; any other gap ends an interruption."""
 
 
 class Way(enum.Enum):

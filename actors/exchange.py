@@ -20,6 +20,7 @@ from actors._checks import in_range
 from actors.backoff import ReconnectStrategy
 from actors.errors import Advice
 from actors.marks import Mark, no_mark
+from actors.replacing import Replacing
 
 PORTABLE_CHANNELS = ("trade", "book", "ticker")
 """Channel names that mean the same on every exchange."""
@@ -188,6 +189,8 @@ class Session:
     def __init__(self, exchange: "Exchange", subscriptions: tuple[Subscription, ...]) -> None:
         self.exchange = exchange
         self.subscriptions = subscriptions
+        self.replacing: Replacing | None = None
+        """A change that replaces all that was subscribed to, from :meth:`change` until its outcome was looked at."""
 
     def opened(self) -> Sequence[str | bytes]:
         """The frames to send once the socket is open: the subscriptions, then the user's own."""

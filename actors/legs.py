@@ -28,6 +28,7 @@ from actors.merge import HELD, SETTLE, WINDOW, Merge
 from actors.merge import Leg as Place
 from actors.sequence import Continuity
 from actors.stats import ConnectorStats
+from actors.subscriptions import codes_of
 
 
 class Bundle(Part):
@@ -70,6 +71,8 @@ class Bundle(Part):
         self._number = 0
         self._gone = ConnectorStats(self.stats.origin, state=LinkState.STOPPED)
         self._continuity = Continuity() if self.exchange.check_sequence else None
+        self.changing = trio.Lock()
+        """Held by the leg that changes what it is subscribed to, where that may lose messages: one after the other."""
 
     def add(self, slot: int, *, witness: bool = False) -> "Leg":
         """A further leg, in the place of one of those wanted at a time, counted from 0."""
@@ -123,6 +126,8 @@ class Bundle(Part):
     def subscribe_to(self, subscriptions: tuple[Subscription, ...]) -> None:
         """From now on these are wanted."""
         super().subscribe_to(subscriptions)
+        if self._continuity is not None:
+            self._continuity.keep(codes_of(subscriptions))
         for leg in self.legs:
             leg.subscribe_to(subscriptions)
 
@@ -144,6 +149,11 @@ class Bundle(Part):
             for loss in self._continuity.take(map(self.exchange.mark, frames)):
                 self.lost(loss, wall, now)
         self.push(frames, wall=wall, now=now, session=session)
+
+    def prove(self, frames: Sequence[str | bytes], now: float) -> None:
+        """After an interruption, look at what a leg has brought before it is merged, which drops what only restates."""
+        if self._interruption is not None:
+            self._restated(frames, now)
 
     def too_late(self, count: int, wall: int, now: float) -> None:
         """So many messages came after later ones of their code, and nobody had brought them before: they are lost."""
@@ -173,6 +183,7 @@ class Leg(Line):
         self.bundle = bundle
         self.number = number
         self.slot = slot
+        self.turn = bundle.changing
         self.witness = witness
         """Whether it is there only to see whether another leg still tells what there is to tell."""
         self.can_doubt = self.exchange.mark is not no_mark
@@ -278,6 +289,7 @@ class Leg(Line):
         """Pass on what no other leg has brought."""
         bundle = self.bundle
         if self.place is not None and bundle.merge is not None:
+            bundle.prove(frames, now)
             late = bundle.merge.late
             frames = bundle.merge.take(self.place, frames, [self.exchange.mark(frame) for frame in frames], now)
             if bundle.merge.late > late:
@@ -298,6 +310,17 @@ class Leg(Line):
         self.doubted = False
         if was_doubted:
             bundle.settle_doubt()
+
+    @property
+    def reached(self) -> tuple[int, float]:
+        """When any leg's last message came, or the first dial began, by both clocks."""
+        return self.bundle.reached
+
+    def may_miss(self, since: tuple[int, float], codes: tuple[str, ...], wall: int, now: float) -> None:
+        """Messages of these codes may have been lost here; another leg that was there all the time has them."""
+        others = [leg for leg in self.bundle.legs if leg is not self]
+        if not self.retired and not any(leg.follows(now) and leg.covers(since[1]) for leg in others):
+            self.bundle.may_miss(since, codes, wall, now)
 
     def put(self, item: Batch | Down | Gap) -> None:
         """Put an item at the end of the feed's buffer."""

@@ -13,7 +13,7 @@ from actors.items import Batch, Down, Gap
 from actors.sequence import Loss, Restating
 from actors.sieve import Sieve
 from actors.stats import ConnectorStats
-from actors.subscriptions import grouped, topics
+from actors.subscriptions import codes_of, grouped, topics
 
 if TYPE_CHECKING:
     from actors.feed import Feed
@@ -113,6 +113,8 @@ class Line:
         """From now on these are wanted: by the open session as soon as it can, and by every later one in full."""
         if subscriptions != self.subscriptions:
             self.subscriptions = subscriptions
+            if self._restating is not None:
+                self._restating.keep(codes_of(subscriptions))
             self.changed.unpark_all()
 
     def asked(self, *, fresh: bool = False) -> tuple[Subscription, ...]:
@@ -120,6 +122,15 @@ class Line:
         if not self.sieve.on:
             return self.subscriptions
         return grouped(self.sieve.ask(topics(self.subscriptions), fresh=fresh))
+
+    turn: trio.Lock | None = None
+    """Held during a change that may lose messages, where another socket has them meanwhile."""
+
+    @property
+    def reached(self) -> tuple[int, float]:
+        """When the last message came, or the first dial began, by both clocks."""
+        assert self._last is not None, "only called while there is a session"  # noqa: S101 - an invariant
+        return self._last
 
     def dialling(self, wall: int, now: float) -> None:
         """A connector begins; the first one marks where a gap before the first message starts."""
@@ -194,6 +205,13 @@ class Line:
             expected=loss.expected,
             got=loss.got,
         )
+        self.put(gap)
+        self.report(gap, now)
+
+    def may_miss(self, since: tuple[int, float], codes: tuple[str, ...], wall: int, now: float) -> None:
+        """Messages of these codes may have been lost on the open session from ``since``, by both clocks, until now."""
+        at, started = since
+        gap = Gap(Reason.RESUBSCRIBED, at, wall, now - started, started=started, codes=codes)
         self.put(gap)
         self.report(gap, now)
 
@@ -333,8 +351,7 @@ class Part(Line):
         return self.stats.sessions
 
     def _codes(self) -> tuple[str, ...]:
-        codes = dict.fromkeys(code for wanted in self.subscriptions for code in wanted.codes)
-        return tuple(codes) if len(self.feed.parts) > 1 else ()
+        return codes_of(self.subscriptions) if len(self.feed.parts) > 1 else ()
 
     def put(self, item: Batch | Down | Gap) -> None:
         """Put an item at the end of the feed's buffer."""

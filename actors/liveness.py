@@ -12,6 +12,7 @@ import attrs
 
 from actors.errors import Reason
 from actors.exchange import Exchange, Subscription
+from actors.marks import plain
 from actors.rhythm import Rhythm
 from actors.subscriptions import Topic
 
@@ -202,7 +203,7 @@ class QuietWatch:
             own = self._exchange.channel(wanted.channel).quiet_after
             limit = self._exchange.quiet_after if own is None else own
             for code in wanted.codes if limit else ():
-                key = wanted.channel, _plain(code)
+                key = wanted.channel, plain(code)
                 self._watched[key] = before.get(key) or _Watched((wanted.channel, code), limit, now)
 
     def begin(self, now: float) -> None:
@@ -217,7 +218,7 @@ class QuietWatch:
 
     def data(self, channel: str, code: str, now: float) -> None:
         """A data frame of this channel and code was received."""
-        each = self._watched.get((channel, _plain(code)))
+        each = self._watched.get((channel, plain(code)))
         if each is not None and now > each.last:  # what came with one read is one arrival
             each.rhythm.heard(now - each.last, now)
             each.last = now
@@ -260,7 +261,3 @@ class _Watched:
     def due(self) -> float:
         beyond = self.rhythm.limit
         return self.last + (beyond if self.warned else min(self.limit, beyond))
-
-
-def _plain(code: str) -> str:
-    return code.upper().partition(".")[0]

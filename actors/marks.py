@@ -35,6 +35,11 @@ class Mark(NamedTuple):
     """Whether one number is one message, so that a hole's size is the number of messages lost."""
 
 
+def plain(code: str) -> str:
+    """A code as subscriptions and frames have it alike: without case, and without a depth (``KRW-BTC.15``)."""
+    return code.upper().partition(".")[0]
+
+
 def no_mark(data: str | bytes) -> Mark | None:
     """The hook of an exchange whose messages carry nothing to tell them apart by."""
     del data

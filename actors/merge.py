@@ -6,7 +6,7 @@ arbitrage-observatory bithumb profile, wire, 2026-09-23).
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from actors.marks import Key, Mark
 
@@ -71,7 +71,8 @@ class Merge:
     Of each key the messages of ``WINDOW`` seconds are remembered, at least ``LEAST`` and at most ``MOST``. What a leg
     brings that lags further behind is late where there is an order, and is delivered again where there is none.
 
-    A repeat whose twin came before a leg joined is taken for that twin. Messages without a mark are told apart by
+    A repeat whose twin came before a leg joined is taken for that twin, and so is one that only one leg was told, where
+    only another was told the twin. Messages without a mark are told apart by
     their bytes.
 
     Args:
@@ -121,24 +122,6 @@ class Merge:
         lost that were on their way to them only.
         """
         return leg.settled or now >= leg.joined + self._settle_for
-
-    def forget(self, keys: Iterable[Key]) -> None:
-        """These are subscribed to no longer."""
-        for key in keys:
-            self._codes.pop(key, None)
-            for leg in self._legs.values():
-                leg.tops.pop(key, None)
-                leg.waiting -= len(leg.held.pop(key, ()))
-
-    def restates(self, mark: Mark | None) -> bool:
-        """Whether this is a snapshot of the very message delivered last: nothing of its key was lost in between.
-
-        Ask before the message is taken, after all legs were down.
-        """
-        if mark is None or not mark.snapshot:
-            return False
-        code = self._codes.get(mark.key)
-        return code is not None and code.identity == mark.identity
 
     def take(self, leg: Leg, frames: Sequence[Data], marks: Sequence[Mark | None], now: float) -> Sequence[Data]:
         """The frames to deliver now, ``frames`` itself if it is all of them and no other.

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from actors.marks import Key, Mark
+from actors.marks import Key, Mark, plain
 
 
 @attrs.frozen
@@ -36,6 +36,11 @@ class Restating:
     def delivered(self, marks: Iterable[Mark | None]) -> None:
         """These were passed on."""
         self._last.update((mark.key, mark.identity) for mark in marks if mark is not None)
+
+    def keep(self, codes: Iterable[str]) -> None:
+        """Only these are subscribed to any more: of the others nothing can be missing."""
+        self._last = _kept(self._last, codes)
+        self._open &= self._last.keys()
 
     def interrupted(self) -> None:
         """From now on there is something to prove."""
@@ -81,10 +86,9 @@ class Continuity:
                     losses.append(loss)
         return losses
 
-    def forget(self, keys: Iterable[Key]) -> None:
-        """These are subscribed to no longer; should they come back, they begin anew."""
-        for key in keys:
-            self._last.pop(key, None)
+    def keep(self, codes: Iterable[str]) -> None:
+        """Only these are subscribed to any more; should others come back, they begin anew."""
+        self._last = _kept(self._last, codes)
 
     def _step(self, mark: Mark, number: int) -> Loss | None:
         last = self._last.get(mark.key)
@@ -101,3 +105,9 @@ class Continuity:
         if first <= last + 1:
             return None
         return Loss(mark.key, last + 1, first, first - last - 1 if mark.counted else None, mark.promised)
+
+
+def _kept(last: dict[Key, int], codes: Iterable[str]) -> dict[Key, int]:
+    known = {plain(code) for code in codes}
+    # a key without a code is about all of them
+    return {key: number for key, number in last.items() if not key[1] or plain(key[1]) in known}

@@ -1,6 +1,7 @@
 """Keeping the open session subscribed to what its feed wants, also while that changes or some of it is rejected."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 
 import attrs
 import trio
@@ -48,6 +49,8 @@ class Subscribing:
     """Told of each code that is asked for no longer, and why."""
     renewed: Callable[[Topic], None]
     """Told of each code that was subscribed to once more."""
+    wall: Callable[[], int]
+    """Now, in nanoseconds UTC."""
     wanted: tuple[Subscription, ...] = ()
     """What the session is subscribed to, or about to be."""
     pacer: Pacer = attrs.field(init=False)
@@ -59,6 +62,10 @@ class Subscribing:
     """What is to be subscribed to once more."""
     _answered: trio.Event = attrs.field(factory=trio.Event)
     """The exchange has taken or rejected ``wanted``; made anew for each change."""
+    _replaced: trio.Event = attrs.field(factory=trio.Event)
+    """A change that replaced what was there before is over; made anew for each."""
+    _since: tuple[int, float] = (0, 0.0)
+    """When the last message before it came."""
 
     def __attrs_post_init__(self) -> None:
         self.wanted = self.session.subscriptions
@@ -84,8 +91,8 @@ class Subscribing:
                 await self.line.changed.park()
             await trio.sleep(GATHER)
             if self._due:
-                await self._change()
-                changed()
+                async with self.line.turn or nullcontext():
+                    await self._change(changed)
             elif self._silent:
                 await self._renew()
                 changed()
@@ -137,6 +144,19 @@ class Subscribing:
             return error
         return _searching(error, f"asked for {len(asked)} codes, the exchange hung up: the bad one is looked for")
 
+    def replaced(self, *, over: bool = False) -> None:
+        """Something has come during a change that replaces what was there; ``over``: nothing more will.
+
+        Once all that stays was answered, messages of what is not proven to be whole may be missing.
+        """
+        replacing = self.session.replacing
+        if replacing is None or not (replacing.complete or over):
+            return
+        self.session.replacing = None
+        self._replaced.set()
+        if replacing.codes:
+            self.line.may_miss(self._since, replacing.codes, self.wall(), trio.current_time())
+
     # -- inside
 
     @property
@@ -151,10 +171,11 @@ class Subscribing:
         if not self._refused:
             self._leave_out(self.line.sieve.accepted(topics(self.wanted)), "")
 
-    async def _change(self) -> None:
+    async def _change(self, changed: Callable[[], object]) -> None:
         self._refused = False
         self.wanted = self.line.asked()
-        self._answered = trio.Event()
+        self._answered, self._replaced = trio.Event(), trio.Event()
+        self._since = self.line.reached
         frames = self.session.change(self.wanted)
         if frames is None:
             self.line.sieve.in_place = False
@@ -163,6 +184,11 @@ class Subscribing:
         for frame in frames:
             await self._send(frame)
         self._sent = True
+        changed()
+        if self.session.replacing is not None:
+            with trio.move_on_after(self.line.exchange.subscribe_timeout):
+                await self._replaced.wait()
+            self.replaced(over=True)
 
     async def _renew(self) -> None:
         silent, self._silent = self._silent, {}

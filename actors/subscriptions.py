@@ -18,6 +18,11 @@ def topics(subscriptions: Iterable[Subscription]) -> list[Topic]:
     return list(dict.fromkeys((wanted.channel, code) for wanted in subscriptions for code in wanted.codes))
 
 
+def codes_of(subscriptions: Iterable[Subscription]) -> tuple[str, ...]:
+    """The codes of all channels together, in order and without repeats."""
+    return tuple(dict.fromkeys(code for wanted in subscriptions for code in wanted.codes))
+
+
 def grouped(wanted: Iterable[Topic]) -> tuple[Subscription, ...]:
     """The same the other way round: one subscription a channel."""
     codes: dict[str, list[str]] = {}

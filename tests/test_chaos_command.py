@@ -59,14 +59,15 @@ def test_runs_are_the_same_on_all_processors() -> None:
 
 
 @pytest.mark.slow
-async def test_an_interrupt_shows_what_there_is(tmp_path: Path) -> None:
-    """Ctrl-C amid a year's runs: the table, and 130; the pipe has an end only when no worker is left."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_an_interrupt_shows_what_there_is(tmp_path: Path, number: int, code: int) -> None:
+    """Ctrl-C or SIGTERM amid a year's runs: the table; the pipe has an end only when no worker is left."""
     async with running("chaos", "--hours", "4380", home=tmp_path) as process:
         told = await read_until(process.stderr, b"Ctrl-C")
         assert re.match(rb"runs: \d+, feed-hours: \d+, no violation so far", told)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         printed = (await rest(process.stdout)).decode()
-        assert await process.wait() == 130
+        assert await process.wait() == code
         assert await rest(process.stderr) == b""
     assert re.match(r"runs: \d+, ", printed)
     assert "zero violations until then" in printed

@@ -154,22 +154,6 @@ def test_a_snapshot_is_delivered_only_for_its_news() -> None:
         assert again == (["2s", "8s", "1s"] if asked else [])
 
 
-def test_a_snapshot_proves_that_nothing_was_lost() -> None:
-    """After all legs were down, only a snapshot of the very last message proves it."""
-    merge = Merge()
-    first = merge.join(0)
-    bring(merge, first, book(1), book(2), trade(7))
-    merge.leave(first, 0)
-    merge.join(1)
-    assert merge.restates(book(2, snapshot=True))
-    assert merge.restates(trade(7, snapshot=True))
-    assert not merge.restates(book(2))
-    assert not merge.restates(book(1, snapshot=True))
-    assert not merge.restates(book(3, snapshot=True))
-    assert not merge.restates(Mark(("book", "B"), 2, 2, snapshot=True))
-    assert not merge.restates(None)
-
-
 def test_numbers_that_begin_anew() -> None:
     """Lower numbers are believed after all legs were down, and from a leg that goes back by itself."""
     merge = Merge()
@@ -203,18 +187,6 @@ def test_the_window_is_bounded() -> None:
     bring(merge, first, trade(MOST + 1), now=1.0 + WINDOW)
     assert bring(merge, second, trade(MOST - LEAST), now=2.0 + WINDOW) == [str(MOST - LEAST)]
     assert bring(merge, second, trade(MOST), now=2.0 + WINDOW) == []
-
-
-def test_what_is_unsubscribed_is_forgotten() -> None:
-    """A key that comes back begins anew, and nothing of it waits."""
-    merge = Merge()
-    first = merge.join(0)
-    bring(merge, first, book(5))
-    second = merge.join(0)
-    bring(merge, second, book(7))
-    merge.forget([BOOK, TRADE])
-    assert bring(merge, first, book(1)) == ["1"]
-    assert merge.leave(first, 0) == []
 
 
 def test_of_two_that_began_together_the_one_that_joined_first_goes_first() -> None:
@@ -274,7 +246,6 @@ def test_another_snapshot_of_the_same_time_is_news_after_an_outage() -> None:
     first = merge.join(0)
     assert bring(merge, first, book(1), other) == ["1"]
     merge.leave(first, 0)
-    assert not merge.restates(other)
     assert bring(merge, merge.join(0), other) == ["999s"]
 
 

@@ -76,7 +76,9 @@ def test_a_code_that_comes_back_begins_anew() -> None:
     """What was unsubscribed in between is not lost."""
     continuity = Continuity()
     continuity.take([trade(1)])
-    continuity.forget([TRADE, BOOK])
+    continuity.keep([TRADE[1].lower() + ".15"])
+    assert continuity.take([trade(3)]) != []
+    continuity.keep(["another"])
     assert continuity.take([trade(9)]) == []
 
 

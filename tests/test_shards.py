@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -10,12 +11,12 @@ import pytest
 import trio
 import trio.testing
 
-from actors.chaos import SIMULATED, Role, SimulatedExchange, SimulatedVenue, Unknown, UpbitVenue, What
+from actors.chaos import SIMULATED, BinanceVenue, Role, SimulatedExchange, SimulatedVenue, Unknown, UpbitVenue, What
 from actors.chaos.venues.simulated import SimulatedSession
 from actors.errors import Reason
 from actors.events import CodeRejected, Connected, GapReported, LinkState, Live, NothingLost
 from actors.exchange import Exchange, Frame, Limits, Rate
-from actors.exchanges import UPBIT
+from actors.exchanges import BINANCE, UPBIT
 from actors.items import Down
 from tests.scenes import scene, wall, watch
 
@@ -243,3 +244,40 @@ async def test_an_interruption_in_which_nothing_can_have_been_lost_is_no_gap(
     assert len(seen.gaps) == len(seen.of(GapReported)) == lost
     assert len(seen.of(NothingLost)) == quiet
     assert len(seen.messages) > 20
+
+
+async def test_what_was_not_subscribed_to_in_between_is_no_loss(autojump_clock: trio.testing.MockClock) -> None:
+    """A code that is taken away and comes back has missed numbers, and nothing that anybody wanted."""
+    venue = BinanceVenue()
+    sim = SimulatedExchange(venue, rate=2.0, port=None, wall=wall, random=random.Random(7))
+    async with scene({BINANCE.host: sim}) as (feeds, _, seen):
+        for life, legs in ((0, 1), (86_400, 1), (86_400, 2)):
+            checked = attrs.evolve(BINANCE, check_sequence=True, max_lifetime=life)
+            feed = feeds.open(checked, trade=venue.codes[:2], legs=legs, name=f"legs-{legs}-{life}")
+            away, back = feeds.remove, feeds.add
+            script = [
+                (at, partial(change, feed.name, trade=venue.codes[1])) for at, change in ((10.0, away), (20.0, back))
+            ]
+            await watch(feeds, feed, seen, 30, *script)
+    assert len(seen.messages) > 100
+    assert seen.gaps == []
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+async def test_two_sockets_lost_together_in_a_quiet_moment(
+    autojump_clock: trio.testing.MockClock, *, quiet: bool
+) -> None:
+    """The snapshots of the first that is back prove that nothing was lost, where that is so."""
+    codes = ["KRW-BTC", "KRW-ETH"]
+    sim = SimulatedExchange(UpbitVenue(), rate=0.2, port=None, wall=wall, random=random.Random(7))
+    async with scene({UPBIT.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(attrs.evolve(UPBIT, check_sequence=True, message_timeout=0), trade=codes, legs=2)
+        await watch(feeds, feed, seen, 60)
+        if quiet:
+            for code in codes:
+                sim.board.hush(code)
+        await watch(feeds, feed, seen, 60, (10, lambda: sim.refuse(20)), (10.1, sim.cut))
+        assert feed.stats.state is LinkState.LIVE
+    assert len(seen.of(Down)) == 1
+    assert len(seen.of(NothingLost)) == quiet
+    assert len(seen.gaps) == len(seen.of(GapReported)) == (not quiet)

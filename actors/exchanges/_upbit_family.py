@@ -28,6 +28,7 @@ from actors.exchange import (
 )
 from actors.exchanges._reading import fields, text
 from actors.marks import Mark
+from actors.replacing import Replacing
 
 CHANNELS = (
     Channel(name="trade", portable="trade", snapshot=True),
@@ -79,7 +80,7 @@ class UpbitFamilySession(Session):
         self._probing = False
         # the last delivered frame of each channel and code, unread until a probe's answer is compared with it
         self._last: dict[Key, bytes] = {}
-        self._most = _places(subscriptions)
+        self._most = len(_keys(subscriptions))
 
     def subscribe(self) -> Sequence[str | bytes]:
         """One text frame with everything wanted, under a fresh ticket; none if nothing is wanted."""
@@ -92,16 +93,18 @@ class UpbitFamilySession(Session):
     def change(self, subscriptions: tuple[Subscription, ...]) -> Sequence[str | bytes] | None:
         """The whole list in one frame, which replaces the list before; None for no list at all: there is no such frame.
 
-        It is answered by a snapshot of every code, of the old ones as of a probe.
+        It is answered by a snapshot of every code, of the old ones as of a probe. Whether the exchange says everything
+        while it replaces the list is not known.
         """
         if not subscriptions:
             return None
         new = self._promised(subscriptions)
         self._unconfirmed = self._unconfirmed & new | new - self._promised(self.subscriptions)
         self.subscriptions = subscriptions
-        self._most = _places(subscriptions)
-        wanted = {(each.channel.encode(), _bare(code)) for each in subscriptions for code in each.codes}
+        wanted = _keys(subscriptions)
+        self._most = len(wanted)
         self._last = {key: last for key, last in self._last.items() if key in wanted}
+        self.replacing = Replacing({key: wanted[key] for key in self._last}) if self._last else None
         return self.probe()
 
     def again(self, rest: tuple[Subscription, ...]) -> Sequence[str | bytes] | None:
@@ -129,14 +132,22 @@ class UpbitFamilySession(Session):
         return self._data((head[1], head[2]), raw) if head else self._unusual(raw)
 
     def _data(self, key: Key, raw: bytes) -> Frame:
-        if self._probing and _SNAPSHOT in raw and self._repeats(key, raw):
-            return _PROBE_ANSWER
+        if self._probing and _SNAPSHOT in raw:
+            if self.replacing is not None and self.replacing.owes(key):
+                self.replacing.answered(key, proven=self._equals_last(key, raw))
+            if self._repeats(key, raw):
+                return _PROBE_ANSWER
         if len(self._last) < self._most or key in self._last:
             self._last[key] = raw
         if key[0] not in self._unconfirmed:
             return DATA
         self._unconfirmed.discard(key[0])
         return Frame(Kind.DATA, confirms=(key[0].decode(),))
+
+    def _equals_last(self, key: Key, raw: bytes) -> bool:
+        """Whether a snapshot restates the frame of its key that was delivered last."""
+        new, old = mark(raw), mark(self._last[key])
+        return new is not None and old is not None and new.snapshot and new.identity == old.identity
 
     def _repeats(self, key: Key, raw: bytes) -> bool:
         """Whether a frame is a snapshot without news.
@@ -170,13 +181,11 @@ class UpbitFamilySession(Session):
         return Frame(Kind.UNKNOWN, clean(raw[:200].decode("utf-8", "replace"), 80))
 
 
-def _places(subscriptions: tuple[Subscription, ...]) -> int:
-    return sum(len(wanted.codes) for wanted in subscriptions)
-
-
-def _bare(code: str) -> bytes:
-    """A code as frames have it: without the depth that a request may name (``KRW-BTC.15``)."""
-    return code.partition(".")[0].encode()
+def _keys(subscriptions: tuple[Subscription, ...]) -> dict[Key, str]:
+    """Each code by its key: frames have it without the depth that a request may name (``KRW-BTC.15``)."""
+    return {
+        (each.channel.encode(), code.partition(".")[0].encode()): code for each in subscriptions for code in each.codes
+    }
 
 
 def describe(data: str | bytes) -> tuple[str, str]:

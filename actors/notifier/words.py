@@ -196,6 +196,7 @@ CAUSES: Mapping[Reason, Words] = {
     Reason.MESSAGE_TIMEOUT: _words("데이터가 오지 않음", "no data arrives"),
     Reason.SUB_TIMEOUT: _words("구독 확인 시간 초과", "the subscription was not confirmed in time"),
     Reason.SEQ_GAP: _words("메시지 일련번호가 건너뜀", "sequence numbers are missing"),
+    Reason.RESUBSCRIBED: _words("구독 변경 중 누락 가능", "messages may be missing around a change of subscriptions"),
     Reason.SUB_REJECTED: _words("구독이 거부됨", "the subscription was rejected"),
     Reason.APP_ERROR: _words("거래소가 오류를 알림", "the exchange reports an error"),
     Reason.ENDPOINT: _words("접속 주소를 받아오지 못함", "the address to connect to could not be fetched"),

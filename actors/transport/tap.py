@@ -140,7 +140,7 @@ class Tap(trio.abc.Stream):
         while not self._over():
             cut = self._frames.take()
             if cut is None:
-                await self._fill()
+                self._frames.feed(await self._more())
             elif isinstance(cut, list):
                 if (rest := self._hand_over(cut)) is not None:
                     await rest
@@ -227,21 +227,28 @@ class Tap(trio.abc.Stream):
         refused_frame = self._ws is not None and self._ws.closed is not None and not self.closing
         return self.lost is not None or self.close_code is not None or refused_frame
 
-    async def _fill(self) -> None:
-        """Read once, and see to it that neither pings nor fragments come for ever."""
+    def _more(self) -> Awaitable[bytes]:
+        """The next read; neither pings nor fragments may come for ever."""
         if self._frames.pings and self._pings.flooded(self._frames, self.last_received):
             self.lost = ProtocolError(Reason.PING_FLOOD, f"{self._place} pings more than {MOST_PINGS} times a second")
-        elif self._message_by == math.inf:
-            if self._coalesce and not self._much:
-                with trio.CancelScope(deadline=self.last_received + self._coalesce) as self._pause:
-                    await trio.sleep_forever()
-            self._frames.feed(await self._read())
-        else:
-            with trio.move_on_at(self._message_by) as scope:
-                self._frames.feed(await self._read())
-            if scope.cancelled_caught:
-                late = f"{self._place} did not complete a message in fragments within {LONGEST_MESSAGE:g} s"
-                self.lost = ProtocolError(Reason.WS_FRAGMENTS, late)
+            return _nothing()
+        if self._message_by != math.inf:
+            return self._read_in_time()
+        if self._coalesce and not self._much:
+            return self._read_later()
+        return self._read()
+
+    async def _read_later(self) -> bytes:
+        with trio.CancelScope(deadline=self.last_received + self._coalesce) as self._pause:
+            await trio.sleep_forever()
+        return await self._read()
+
+    async def _read_in_time(self) -> bytes:
+        with trio.move_on_at(self._message_by):
+            return await self._read()
+        late = f"{self._place} did not complete a message in fragments within {LONGEST_MESSAGE:g} s"
+        self.lost = ProtocolError(Reason.WS_FRAGMENTS, late)
+        return b""
 
     def _hand_over(self, messages: list[str | bytes]) -> Awaitable[None] | None:
         """Give a batch to whoever takes it; once we are closing, to nobody."""
@@ -280,3 +287,7 @@ class Tap(trio.abc.Stream):
 
 def _nobody(messages: list[str | bytes]) -> None:
     del messages
+
+
+async def _nothing() -> bytes:
+    return b""

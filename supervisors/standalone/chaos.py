@@ -168,11 +168,19 @@ def _beside_twins(plan: Plan) -> Outcome:
 
 
 def report(plans: Iterator[Plan], tell: Callable[[str], None]) -> tuple[int, Iterator[str]]:
-    """Run the plans; the exit code, and what to print. ``tell`` hears how far it is. Ctrl-C ends it early."""
+    """Run the plans; the exit code, and what to print. ``tell`` hears how far it is. Ctrl-C or SIGTERM ends it."""
     if missing := check():
         raise BadInput(missing)
     tally, began = Tally(), time.monotonic()
     code, ending = 0, iter(())
+    stopped_by = signal.SIGINT
+
+    def stop(number: int, _frame: object) -> None:
+        nonlocal stopped_by
+        stopped_by = signal.Signals(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         if (failed := play(plans, tally, tell)) is not None:
             tell(f"FAILED: {failed[1]}; the smallest plan that does is being looked for, a minute at most")
@@ -180,8 +188,10 @@ def report(plans: Iterator[Plan], tell: Callable[[str], None]) -> tuple[int, Ite
         else:
             ending = iter((f"zero violations in {time.monotonic() - began:.0f} s",))
     except KeyboardInterrupt:
-        code = 128 + signal.SIGINT
+        code = 128 + stopped_by
         ending = iter((f"interrupted after {time.monotonic() - began:.0f} s, zero violations until then",))
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return code, chain(tally.lines(), ("",), ending)
 
 

@@ -12,7 +12,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
-from actors.errors import Reason, Way, clean
+from actors.errors import WITHIN, Reason, Way, clean
 from actors.events import (
     ChannelTrouble,
     ChildExited,
@@ -128,7 +128,7 @@ class Journal:
 
     def _feed_event(self, event: FeedEvent) -> None:
         spell = self._spells.setdefault(event.origin.feed, _Spell())
-        if isinstance(event, GapReported) and event.reason not in (Reason.OVERFLOW, Reason.SEQ_GAP):
+        if isinstance(event, GapReported) and event.reason not in WITHIN:
             self._tell("info", "recovered", event, gap_seconds=round(event.seconds, 3), attempts=spell.attempts)
             del self._spells[event.origin.feed]
             return

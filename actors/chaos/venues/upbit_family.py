@@ -75,6 +75,8 @@ class UpbitVenue:
     """Whether a protocol ping and its pong count as something. Unsure for Upbit."""
     up_when_subscribed: bool = True
     """Whether a text ``PING`` is answered once something is subscribed to. Unsure for Upbit."""
+    deaf: float = 0.0
+    """Seconds for which nothing is said while an array replaces another. Not seen on the wire, and nowhere excluded."""
 
     def judge(self, path: str) -> int:
         """Every path is let in."""
@@ -151,7 +153,12 @@ class UpbitConversation(Follower):
             if any(each.get("method") == "LIST_SUBSCRIPTIONS" for each in request):
                 self._list(request)
             else:
-                self._replace(_wanted(request, self._venue.channels))
+                wanted = _wanted(request, self._venue.channels)
+                if self.topics and self._venue.deaf:
+                    self.board.leave(self)
+                    self.link.later(self._venue.deaf, lambda: self._replace(wanted))
+                else:
+                    self._replace(wanted)
         except _BadRequestError as error:
             self._fail(error.name)
 
