@@ -62,8 +62,8 @@ class Subscribing:
     """What is to be subscribed to once more."""
     _answered: trio.Event = attrs.field(factory=trio.Event)
     """The exchange has taken or rejected ``wanted``; made anew for each change."""
-    _replaced: trio.Event = attrs.field(factory=trio.Event)
-    """A change that replaced what was there before is over; made anew for each."""
+    _replaced: trio.Event | None = None
+    """A change that replaces what was there before is over; made anew for each."""
     _since: tuple[int, float] = (0, 0.0)
     """When the last message before it came."""
 
@@ -153,7 +153,8 @@ class Subscribing:
         if replacing is None or not (replacing.complete or over):
             return
         self.session.replacing = None
-        self._replaced.set()
+        if self._replaced is not None:
+            self._replaced.set()
         if replacing.codes:
             self.line.may_miss(self._since, replacing.codes, self.wall(), trio.current_time())
 
@@ -174,7 +175,7 @@ class Subscribing:
     async def _change(self, changed: Callable[[], object]) -> None:
         self._refused = False
         self.wanted = self.line.asked()
-        self._answered, self._replaced = trio.Event(), trio.Event()
+        self._answered = trio.Event()
         self._since = self.line.reached
         frames = self.session.change(self.wanted)
         if frames is None:
@@ -186,6 +187,7 @@ class Subscribing:
         self._sent = True
         changed()
         if self.session.replacing is not None:
+            self._replaced = trio.Event()
             with trio.move_on_after(self.line.exchange.subscribe_timeout):
                 await self._replaced.wait()
             self.replaced(over=True)

@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import re
 import resource
 import subprocess
 import sys
 import time
+import tracemalloc
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +31,13 @@ from tests.bench.wire import Place
 PAGE = resource.getpagesize()
 WARM = 10
 """Connections that are opened before the first look at the memory."""
+OWNERS = (
+    ("feedwarden", r"/(actors|supervisors)/"),
+    ("trio", r"/trio/|attrs generated methods trio\."),
+    ("trio-websocket and wsproto", r"/(trio_websocket|wsproto|h11)/"),
+    ("else", ""),
+)
+"""Whose line made an object, by its file."""
 
 
 @attrs.frozen
@@ -36,6 +46,8 @@ class Idle:
 
     memory: float
     opened: float
+    held: dict[str, float] = attrs.field(factory=dict[str, float])
+    """Bytes of Python's objects a connection, by whose they are; empty if they were not traced."""
 
 
 def resident() -> int:
@@ -94,9 +106,20 @@ def bare_trio_websocket(job: Job) -> Idle:
 
 async def _measured(open_some: Callable[[int], Awaitable[None]], number: int) -> Idle:
     await open_some(WARM)
+    known = held()
     before, began = resident(), time.monotonic()
     await open_some(number)
-    return Idle((resident() - before) / number, number / (time.monotonic() - began))
+    memory, seconds = resident() - before, time.monotonic() - began
+    return Idle(memory / number, number / seconds, {owner: (n - known[owner]) / number for owner, n in held().items()})
+
+
+def held() -> Counter[str]:
+    """Bytes of Python's objects by their owner, while they are traced."""
+    found = Counter[str]()
+    for each in tracemalloc.take_snapshot().statistics("filename") if tracemalloc.is_tracing() else ():
+        file = each.traceback[0].filename
+        found[next(owner for owner, pattern in OWNERS if re.search(pattern, file))] += each.size
+    return found
 
 
 def _on_uvloop(connect: Callable[[list[Any]], Coroutine[Any, Any, object]], number: int) -> Idle:
@@ -153,9 +176,10 @@ CLIENTS: dict[str, Callable[[Job], Idle]] = {
 }
 
 
-def measure(name: str, number: int, place: Place) -> Idle:
-    """One client with so many connections, in a process of its own."""
-    command = [sys.executable, "-m", "tests.bench.idle", name, str(number), json.dumps(attrs.asdict(place))]
+def measure(name: str, number: int, place: Place, *, trace: bool = False) -> Idle:
+    """One client with so many connections, in a process of its own; tracing its objects takes memory of its own."""
+    tracing = ["-X", "tracemalloc"] if trace else []
+    command = [sys.executable, *tracing, "-m", "tests.bench.idle", name, str(number), json.dumps(attrs.asdict(place))]
     done = subprocess.run(command, capture_output=True, check=True)
     return Idle(*json.loads(done.stdout.splitlines()[-1]))
 
@@ -166,7 +190,7 @@ def main(name: str, number: int, place: Place) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65_536), most))
     job = Job(f"wss://localhost:{place.wss}/0/0/0/300", place.ca, number, Stopwatch(0))
     found = CLIENTS[name](job)
-    sys.stdout.write(f"{json.dumps([found.memory, found.opened])}\n")
+    sys.stdout.write(f"{json.dumps([found.memory, found.opened, found.held])}\n")
 
 
 if __name__ == "__main__":

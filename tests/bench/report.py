@@ -128,6 +128,7 @@ def main() -> None:
         ages = {name: moments.latency(name, place) for name in CLIENTS}
         cut, checked_cut = moments.reconnect(place), moments.reconnect(place, checked=True)
         found = {name: [idle.measure(name, number, place) for number in CONNECTIONS] for name in idle.CLIENTS}
+        held = idle.measure("feedwarden, supervised", CONNECTIONS[0], place, trace=True).held
     memory = found["feedwarden, supervised"][-1].memory
     text = TEMPLATE.format(
         when=f"{datetime.now(UTC):%Y-%m-%d}",
@@ -144,6 +145,7 @@ def main() -> None:
                 for name, some in found.items()
             ],
         ),
+        held="; ".join(f"{owner} {size / 1000:.0f} kB" for owner, size in held.items()),
         ages=rows(
             ["client", "half, µs", "99 in 100, µs", "of a processor"],
             [[name, f"{each.half:.0f}", f"{each.most:.0f}", f"{each.load:.1%}"] for name, each in ages.items()],
@@ -189,6 +191,11 @@ use of.
 Over TLS, in a process for each line.
 
 {idle}
+
+Objects of Python that a supervised feed of ours holds, by whose line made them: {held}. Most of it are the tasks of a
+feed with their scopes and events: its supervisor, the connector, the owner of its session, the reader, receive loop,
+ping loop, health check, subscriptions, and the wait for an end that is asked for. What else lies in memory is OpenSSL's
+and the allocator's.
 
 ## Delay
 
