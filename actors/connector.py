@@ -82,7 +82,7 @@ class Connector:
         self._gate = gate
         self._emit = emit
         self._wall = wall
-        self._http = http or partial(HttpClient, wall=wall)
+        self._http = http or partial(HttpClient, network, wall=wall)
         self._own_pulse = pulse is None
         self._pulse = pulse or Pulse(emit)
         self._quiet = QuietWatch(feed.exchange)

@@ -3,7 +3,6 @@
 import logging
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import trio
@@ -12,7 +11,7 @@ import trustme
 
 from actors.errors import BACKOFF, QUARANTINE, Advice, ConnectorError, Reason, after
 from actors.exchange import Http
-from actors.transport import HttpClient
+from actors.transport import HttpClient, SystemNetwork
 from actors.transport import http as http_module
 from tests.hostile import Script, answering, descriptors, hostile, nothing_left, request, server_context, wall
 
@@ -25,10 +24,9 @@ def said(status: str, body: bytes = b"", *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + body
 
 
-async def test_token(tmp_path: Path) -> None:
+async def test_token() -> None:
     """A POST over verified TLS, as KuCoin's token wants it; the request is plain and asks for no compression."""
-    ca_file = tmp_path / "ca.pem"
-    CA.cert_pem.write_to_path(str(ca_file))
+    network = SystemNetwork(ca_pem=CA.cert_pem.bytes())
     seen: list[str] = []
 
     async def script(stream: trio.abc.Stream) -> None:
@@ -38,7 +36,7 @@ async def test_token(tmp_path: Path) -> None:
         seen.append(got.decode())
         await stream.send_all(said("200 OK", b'{"data": {"token": "abc"}}'))
 
-    async with nothing_left(), hostile(script, tls=SERVER) as port, HttpClient(wall=wall, ca_file=ca_file) as client:
+    async with nothing_left(), hostile(script, tls=SERVER) as port, HttpClient(network, wall=wall) as client:
         http: Http = client
         assert await http.post_json(f"https://localhost:{port}/bullet-public", {"a": 1}) == {"data": {"token": "abc"}}
         assert await http.get_json(f"https://localhost:{port}/x?y=1") == {"data": {"token": "abc"}}
@@ -74,7 +72,7 @@ async def test_failures(
     """Whatever goes wrong is one error with reason ``endpoint``; the query is in no text and no log record."""
     monkeypatch.setattr(http_module, "CALL_TIMEOUT", 0.3)
     caplog.set_level(logging.INFO)
-    async with nothing_left(), hostile(script) as port, HttpClient(wall=wall) as client:
+    async with nothing_left(), hostile(script) as port, HttpClient(SystemNetwork(), wall=wall) as client:
         with pytest.raises(ConnectorError, match=text) as caught:
             await client.get_json(f"http://127.0.0.1:{port}/x?key=s3cret")
     error = caught.value
@@ -85,7 +83,11 @@ async def test_failures(
 
 async def test_untrusted() -> None:
     """A server without a trusted certificate is named as such, though the client library's error is empty."""
-    async with nothing_left(), hostile(answering(b""), tls=SERVER) as port, HttpClient(wall=wall) as client:
+    async with (
+        nothing_left(),
+        hostile(answering(b""), tls=SERVER) as port,
+        HttpClient(SystemNetwork(), wall=wall) as client,
+    ):
         with pytest.raises(ConnectorError, match="unable to get local issuer certificate"):
             await client.get_json(f"https://localhost:{port}/")
 
@@ -97,7 +99,7 @@ async def test_cancelled_call() -> None:
     async def script(stream: trio.abc.Stream) -> None:
         await next(scripts)(stream)
 
-    async with nothing_left(), hostile(script) as port, HttpClient(wall=wall) as client:
+    async with nothing_left(), hostile(script) as port, HttpClient(SystemNetwork(), wall=wall) as client:
         with trio.move_on_after(0.1) as scope:
             await client.get_json(f"http://127.0.0.1:{port}/")
         assert scope.cancelled_caught
@@ -109,7 +111,7 @@ async def test_refusal_keeps_no_connection() -> None:
     async with (
         nothing_left(),
         hostile(answering(said("500 No", b"x" * 1000), stay=False)) as port,
-        HttpClient(wall=wall) as client,
+        HttpClient(SystemNetwork(), wall=wall) as client,
     ):
         before = descriptors()
         with pytest.raises(ConnectorError, match="answered 500"):
@@ -123,7 +125,7 @@ async def test_refusal_keeps_no_connection() -> None:
 )
 async def test_bad_url(url: str) -> None:
     """Only verified TLS, or this machine, is asked."""
-    async with HttpClient(wall=wall) as client:
+    async with HttpClient(SystemNetwork(), wall=wall) as client:
         with pytest.raises(ValueError, match="looks like https://host/path") as caught:
             await client.get_json(url)
     assert "s3cret" not in str(caught.value)
@@ -132,13 +134,7 @@ async def test_bad_url(url: str) -> None:
 async def test_not_open() -> None:
     """A client that is not open says how to open it."""
     with pytest.raises(RuntimeError, match="async with"):
-        await HttpClient(wall=wall).get_json("https://localhost/")
-
-
-def test_ca_file() -> None:
-    """A CA file that cannot be read is refused when the client is made."""
-    with pytest.raises(ValueError, match=r"ca_file /none\.pem cannot be read"):
-        HttpClient(wall=wall, ca_file="/none.pem")
+        await HttpClient(SystemNetwork(), wall=wall).get_json("https://localhost/")
 
 
 def test_lazy_import() -> None:

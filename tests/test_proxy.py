@@ -23,7 +23,7 @@ from actors.errors import BACKOFF, QUARANTINE, Advice, ConnectorError, NetworkEr
 from actors.events import Event, Failed
 from actors.exchange import Exchange
 from actors.exchanges import UPBIT
-from actors.transport import Address, ProxyNetwork, SystemNetwork
+from actors.transport import Address, HttpClient, ProxyNetwork, SystemNetwork
 from actors.transport.dial import dial
 from actors.transport.proxy import from_environment
 from actors.transport.tls import TLSStream
@@ -34,6 +34,7 @@ from tests.hostile import (
     Inbox,
     Script,
     accept,
+    answering,
     close,
     frame,
     hostile,
@@ -43,6 +44,7 @@ from tests.hostile import (
     server_context,
     text,
     upgraded,
+    wall,
 )
 
 CA = trustme.CA()
@@ -360,6 +362,24 @@ async def converse(network: ProxyNetwork, *, tls: bool = True) -> None:
         assert caught.value.reason is Reason.CLOSE_1012
 
 
+async def fetch(network: ProxyNetwork) -> None:
+    """What an exchange's endpoint asks goes the same way."""
+    script = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" + b'{"is": 1}', stay=False)
+    async with hostile(script, tls=SERVER) as port, HttpClient(network, wall=wall) as client:
+        assert await client.get_json(f"https://localhost:{port}/token") == {"is": 1}
+
+
+async def test_an_endpoint_through_a_tunnel() -> None:
+    """It goes through as if there were no proxy; where that refuses, it is named."""
+    async with nothing_left(), hostile(tunnel) as port:
+        await fetch(behind(port))
+    refusing = hostile(answering(b"HTTP/1.1 403 No\r\n\r\n"))
+    async with nothing_left(), refusing as port, HttpClient(behind(port), wall=wall) as client:
+        with pytest.raises(ConnectorError, match=f"the proxy 127.0.0.1:{port} answered 403") as caught:
+            await client.get_json("https://localhost/token")
+    assert caught.value.reason is Reason.ENDPOINT
+
+
 @pytest.mark.parametrize("tls", [True, False])
 async def test_a_session_through_a_tunnel(*, tls: bool) -> None:
     """A session goes through as if there were no proxy; the name of the server is looked up by the proxy only."""
@@ -419,6 +439,7 @@ async def test_tinyproxy(tmp_path: Path, who: str) -> None:
     (tmp_path / "conf").write_text("\n".join([*lines, ""]), encoding="utf-8")
     async with nothing_left(), running(port, "tinyproxy", "-d", "-c", str(tmp_path / "conf")):
         await converse(behind(port, who=who))
+        await fetch(behind(port, who=who))
         if who:
             for wrong in ("", "trader:guess"):
                 error = await failure(behind(port, who=wrong), exchange=QUICK)
@@ -436,6 +457,7 @@ async def test_microsocks(who: str) -> None:
     credentials = ("-u", *who.replace(":", " -P ").split()) if who else ()
     async with nothing_left(), running(port, "microsocks", "-i", "127.0.0.1", "-p", str(port), *credentials):
         await converse(behind(port, "socks5", who))
+        await fetch(behind(port, "socks5", who))
         if who:
             for wrong in ("", "trader:guess"):
                 error = await failure(behind(port, "socks5", wrong), exchange=QUICK)

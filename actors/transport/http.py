@@ -4,19 +4,18 @@ import json
 import ssl
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import urlsplit
 
 import trio
 
 from actors.errors import BACKOFF, Advice, ConnectorError, Reason
 from actors.transport.answers import refusal, retry_after
-from actors.transport.network import client_context, is_loopback
+from actors.transport.dial import reach
+from actors.transport.network import Network, is_loopback
 
 if TYPE_CHECKING:
-    import os
-
-    import httpx2
+    import httpcore2
 
 CALL_TIMEOUT = 10.0
 """Seconds for a whole call."""
@@ -27,37 +26,33 @@ LARGEST_BODY = 1 << 20
 
 
 class HttpClient:
-    """Fetches JSON: verified TLS, no redirects, no proxy from the environment, bounded in time and size.
+    """Fetches JSON by the same way as the feed: verified TLS, no redirects, bounded in time and size.
 
     Implements :class:`actors.exchange.Http`. Use it as an async context manager. Errors are
     ``ConnectorError(Reason.ENDPOINT)`` and never contain a URL's query.
 
     Args:
+        network: The way to the outside: its proxy, its source address, its certificate authorities.
         wall: Now, in nanoseconds UTC; read for a ``Retry-After`` that is a date.
-        ca_file: A PEM file of certificate authorities, trusted instead of the system's.
-
-    Raises:
-        ValueError: the file cannot be used.
     """
 
-    def __init__(self, *, wall: Callable[[], int], ca_file: "str | os.PathLike[str] | None" = None) -> None:
+    def __init__(self, network: Network, *, wall: Callable[[], int]) -> None:
+        self._network = network
         self._wall = wall
-        self._tls = client_context(ca_file=ca_file)
-        # not its AsyncClient, which logs whole URLs, queries included, and follows what a server tells it
-        self._transport: httpx2.AsyncHTTPTransport | None = None
+        self._pool: httpcore2.AsyncConnectionPool | None = None
 
     async def __aenter__(self) -> Self:
         # importing it takes a tenth of a second, in which no ping would be answered
-        self._transport = await trio.to_thread.run_sync(_build, self._tls)
+        self._pool = await trio.to_thread.run_sync(_build, self._network)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        transport, self._transport = self._transport, None
-        if transport is not None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
             with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
-                await transport.aclose()
+                await pool.aclose()
 
     async def get_json(self, url: str) -> Any:
         """The decoded body of a GET.
@@ -73,35 +68,40 @@ class HttpClient:
         return await self._call("POST", url, body)
 
     async def _call(self, method: str, url: str, body: Any) -> Any:
-        import httpx2
+        import httpcore2
 
+        failures = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException)
         place = _place(url)
         try:
             with trio.fail_after(CALL_TIMEOUT):
                 return json.loads(await self._fetch(method, url, body, place))
         except trio.TooSlowError as error:
             raise _failed(f"{place} did not answer in {CALL_TIMEOUT:g} s") from error
-        except httpx2.HTTPError as error:
+        except failures as error:
             raise _failed(f"{place} could not be reached: {_why(error)}") from error
         except (ValueError, RecursionError) as error:
             raise _failed(f"{place} answered something that is not JSON") from error
 
     async def _fetch(self, method: str, url: str, body: Any, place: str) -> bytes:
-        import httpx2
+        import httpcore2
 
-        if self._transport is None:
+        if self._pool is None:
             raise RuntimeError("the HTTP client is not open: use it in `async with`")
-        request = httpx2.Request(method, url, headers=_HEADERS, json=body)
-        response = await self._transport.handle_async_request(request)
+        content = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
+        headers = {"Host": place, **_HEADERS}
+        if content:
+            headers |= {"Content-Type": "application/json", "Content-Length": str(len(content))}
+        request = httpcore2.Request(method, url, headers=[*headers.items()], content=content)
+        response = await self._pool.handle_async_request(request)
         try:
-            if not 200 <= response.status_code < 300:
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                _, advice = refusal(response.status_code, retry_after(headers, self._wall()))
-                raise _failed(f"{place} answered {response.status_code}", advice)
+            if not 200 <= response.status < 300:
+                told = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
+                _, advice = refusal(response.status, retry_after(told, self._wall()))
+                raise _failed(f"{place} answered {response.status}", advice)
             data = bytearray()
             # the library's generators leave warnings behind unless they end by themselves or by an exception
             with trio.CancelScope() as enough:
-                async for chunk in response.aiter_raw():
+                async for chunk in response.aiter_stream():
                     data += chunk
                     if len(data) > LARGEST_BODY:
                         enough.cancel()
@@ -117,10 +117,70 @@ class HttpClient:
 _HEADERS = {"User-Agent": "feedwarden", "Accept": "application/json", "Accept-Encoding": "identity"}
 
 
-def _build(tls: ssl.SSLContext) -> "httpx2.AsyncHTTPTransport":
-    import httpx2
+def _build(network: Network) -> "httpcore2.AsyncConnectionPool":
+    import httpcore2
 
-    return httpx2.AsyncHTTPTransport(verify=tls, trust_env=False)
+    backend = cast("httpcore2.AsyncNetworkBackend", _Backend(network))
+    # the context is one that the library wants to have; what secures a stream is the network
+    return httpcore2.AsyncConnectionPool(
+        ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), network_backend=backend, max_keepalive_connections=0
+    )
+
+
+class _Backend:
+    """What the library calls a network, over ours; deadlines are those of the whole call."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    async def connect_tcp(self, host: str, port: int, **_options: object) -> "_Stream":
+        import httpcore2
+
+        try:
+            stream, _ = await reach(self._network, host, port)
+        except ConnectorError as error:
+            raise httpcore2.ConnectError(error.detail) from error
+        return _Stream(self._network, stream)
+
+
+class _Stream:
+    """What the library calls a stream, over one of trio's."""
+
+    def __init__(self, network: Network, stream: trio.abc.Stream) -> None:
+        self._network = network
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - the library's
+        del timeout
+        import httpcore2
+
+        try:
+            return bytes(await self._stream.receive_some(max_bytes))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise httpcore2.ReadError from error
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the library's
+        del timeout
+        import httpcore2
+
+        try:
+            await self._stream.send_all(buffer)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise httpcore2.WriteError from error
+
+    async def start_tls(self, *, server_hostname: str, **_options: object) -> "_Stream":
+        import httpcore2
+
+        try:
+            return _Stream(self._network, await self._network.secure(self._stream, server_hostname))
+        except trio.BrokenResourceError as error:
+            raise httpcore2.ConnectError from error
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def get_extra_info(self, _info: str) -> None:
+        return None
 
 
 def _place(url: str) -> str:
@@ -137,7 +197,7 @@ def _failed(text: str, advice: Advice = BACKOFF) -> ConnectorError:
 
 
 def _why(error: BaseException) -> str:
-    """The text nearest to the cause: httpx2's own errors say nothing about a TLS failure."""
+    """The text nearest to the cause: the library's own errors say nothing about a TLS failure."""
     texts: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
