@@ -121,7 +121,14 @@ async def test_refusal_keeps_no_connection() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://api.kucoin.com/?s3cret", "ftp://localhost/?s3cret", "https:///?s3cret", "https://u:p@h/?s3cret"]
+    "url",
+    [
+        "http://api.kucoin.com/?s3cret",
+        "ftp://localhost/?s3cret",
+        "https:///?s3cret",
+        "https://u:p@h/?s3cret",
+        "https://localhost/시세?s3cret",
+    ],
 )
 async def test_bad_url(url: str) -> None:
     """Only verified TLS, or this machine, is asked."""

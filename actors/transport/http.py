@@ -187,8 +187,8 @@ def _place(url: str) -> str:
     """Host and port of a URL that may be fetched."""
     parts = urlsplit(url)
     secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
-    if not secure or not parts.hostname or parts.username is not None:
-        raise ValueError(f"an endpoint's URL looks like https://host/path: {url.partition('?')[0]!r}")
+    if not secure or not parts.hostname or parts.username is not None or not url.isascii():
+        raise ValueError(f"an endpoint's URL looks like https://host/path, in ASCII: {url.partition('?')[0]!r}")
     return parts.netloc
 
 
