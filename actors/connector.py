@@ -239,6 +239,9 @@ class Connector:
                         await self.send_message(frame)
                     if not frames:
                         self.feed.doubt()
+                case Task.WARN_UNCONFIRMED if self.feed.spared(now):
+                    missing = ", ".join(alive.unconfirmed)
+                    raise self._fail(LivenessError(Reason.SUB_TIMEOUT, f"data flows, but not confirmed: {missing}"))
                 case Task.WARN_UNCONFIRMED:
                     self._tell.unconfirmed(alive.unconfirmed)
                 case None:

@@ -240,6 +240,10 @@ class Leg(Line):
         others = [leg for leg in self.bundle.legs if leg is not self and leg.follows(now)]
         return any(leg.heard_at <= self.heard_at + self.bundle.settling or not leg.delivers for leg in others)
 
+    def spared(self, now: float) -> bool:
+        """Whether another leg carries on without this one."""
+        return self.bundle.carried(now, without=self)
+
     def replace(self, why: str) -> bool:
         """Ask for a fresh leg beside this one, which leaves once the other delivers."""
         self.leaving = self.leaving or why

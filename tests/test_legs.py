@@ -278,6 +278,27 @@ async def test_a_dead_link_is_found_by_what_another_is_told(autojump_clock: trio
     assert most_at_once(sim) == 2
 
 
+async def test_a_successor_that_is_not_confirmed_tries_again(autojump_clock: trio.testing.MockClock) -> None:
+    """Its data flow, but its ack was lost: it would never take over, and nothing is lost if it begins anew."""
+    sim = simulated()
+    async with scene({SIMULATED.host: sim}) as (feeds, _, seen), trio.open_nursery() as nursery:
+        feed = feeds.open(SHORT, trade=["BTC-USD"])
+        nursery.start_soon(seen.consume, feed)
+        await trio.sleep(LIFE * 0.8)
+        sim.open_silent(pongs=True)
+        while len(sim.connections) < 2:  # noqa: ASYNC110 - the clock is virtual
+            await trio.sleep(0.5)
+        sim.resume()
+        await trio.sleep(60)
+        assert len(sim.connections) == 1
+        assert feed.stats.renewals == 1
+        nursery.cancel_scope.cancel()
+    [told] = seen.of(LegLost)
+    assert (told.reason, told.left) == (Reason.SUB_TIMEOUT, 1)
+    assert "data flows" in told.detail
+    assert seen.of(Down) == seen.gaps == []
+
+
 def mute(link: Link) -> None:
     """No more data on this connection; pings and acks go on."""
     link.conduct = Conduct(data=False)

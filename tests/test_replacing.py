@@ -11,7 +11,7 @@ from actors.chaos import BinanceVenue, BithumbVenue, SimulatedExchange, UpbitVen
 from actors.chaos.faults import Conduct
 from actors.errors import Reason
 from actors.events import GapReported, Renewed
-from actors.exchange import Exchange, Subscription
+from actors.exchange import Exchange, Kind, Subscription
 from actors.exchanges import BINANCE, BITHUMB, UPBIT
 from actors.items import Down, Gap
 from actors.replacing import Replacing
@@ -71,6 +71,18 @@ def test_a_session_knows_what_its_change_may_have_lost() -> None:
     session.classify(trade(CODES[1], 7, "SNAPSHOT"))
     assert session.replacing.complete
     assert session.replacing.codes == CODES[1:2]
+
+
+def test_late_frames_of_an_old_list_are_not_mistaken() -> None:
+    """They come after the change, and are of codes that nobody asks about any more."""
+    session = UPBIT.session((Subscription("trade", (CODES[0],)),))
+    session.classify(trade(CODES[0], 1))
+    session.change((Subscription("trade", (CODES[1],)),))
+    for code in CODES[:2]:
+        assert session.classify(trade(code, 2)).kind is Kind.DATA
+    session.change((Subscription("trade", CODES[1:]),))
+    assert session.replacing is not None
+    assert session.replacing.codes == (CODES[1],)
 
 
 def simulated(venue: UpbitVenue) -> SimulatedExchange:

@@ -216,11 +216,27 @@ def test_a_plan_that_was_saved_still_replays() -> None:
                 Step(61.0, EXCHANGE, "silence", {"pongs": True}),
             ),
         ),
+        Plan(
+            seed=634,
+            seconds=1800.0,
+            feeds=2,
+            rate=1.0,
+            life=400.0,
+            style="guide",
+            steps=(
+                Step(42.18, EXCHANGE, "cut"),
+                Step(438.685, "net:feed-1", "eof"),
+                Step(950.708, "exchange:exchange-2.test", "silence", {"pongs": True}),
+                Step(975.189, "exchange:exchange-2.test", "open_silent", {"pongs": False}),
+                Step(1320.728, "net:feed-1", "reset"),
+                Step(1625.973, EXCHANGE, "open_silent", {"pongs": True}),
+            ),
+        ),
     ],
-    ids=["healed before it was confirmed", "well again at its fourth change"],
+    ids=["healed before it was confirmed", "well again at its fourth change", "a successor that is never confirmed"],
 )
 def test_a_plan_that_once_failed(plan: Plan) -> None:
-    """What chance has found: the judges asked for more than is promised."""
+    """What chance has found: judges that asked for more than is promised, and two sockets for good."""
     assert not simulate(plan).violations
 
 

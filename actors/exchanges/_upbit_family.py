@@ -80,7 +80,7 @@ class UpbitFamilySession(Session):
         self._probing = False
         # the last delivered frame of each channel and code, unread until a probe's answer is compared with it
         self._last: dict[Key, bytes] = {}
-        self._most = len(_keys(subscriptions))
+        self._wanted = _keys(subscriptions)
 
     def subscribe(self) -> Sequence[str | bytes]:
         """One text frame with everything wanted, under a fresh ticket; none if nothing is wanted."""
@@ -101,8 +101,7 @@ class UpbitFamilySession(Session):
         new = self._promised(subscriptions)
         self._unconfirmed = self._unconfirmed & new | new - self._promised(self.subscriptions)
         self.subscriptions = subscriptions
-        wanted = _keys(subscriptions)
-        self._most = len(wanted)
+        wanted = self._wanted = _keys(subscriptions)
         self._last = {key: last for key, last in self._last.items() if key in wanted}
         self.replacing = Replacing({key: wanted[key] for key in self._last}) if self._last else None
         return self.probe()
@@ -137,7 +136,7 @@ class UpbitFamilySession(Session):
                 self.replacing.answered(key, proven=self._equals_last(key, raw))
             if self._repeats(key, raw):
                 return _PROBE_ANSWER
-        if len(self._last) < self._most or key in self._last:
+        if key in self._wanted:  # frames of an earlier list may come late
             self._last[key] = raw
         if key[0] not in self._unconfirmed:
             return DATA
