@@ -349,6 +349,23 @@ def test_a_flapping_feed_that_stays_down_is_an_outage() -> None:
     assert told[1].at == BEGIN + 100 + EDGE_WINDOW
 
 
+@pytest.mark.parametrize("host", [B.host, "elsewhere.example"])
+def test_a_feed_that_is_calm_is_lost_while_another_flaps(host: str) -> None:
+    """It flaps no more, so that it is down for good is told like any other outage."""
+    other = origin("other", host)
+    scene = started([A, other])
+    events: list[Event] = [
+        e for n in range(3) for f in (A, other) for e in (down(BEGIN + 10 * n, f), up(BEGIN + 10 * n + 5, f))
+    ]
+    events += [e for n in range(1, 4) for e in (down(BEGIN + 300 * n, other), up(BEGIN + 300 * n + 5, other))]
+    lost = BEGIN + 25 + EDGE_WINDOW + 10
+    told = scene.play([*events, down(lost, A)], lost + 400)
+    outages = [each for each in told if isinstance(each.report, Incident) and each.report.kind is Kind.OUTAGE]
+    assert [(each.at, each.report.phase) for each in outages if isinstance(each.report, Incident)] == [
+        (lost + WARN, Phase.OPENED)
+    ]
+
+
 def test_a_flapping_host_is_one_note() -> None:
     """A hundred feeds that flap together are told together, and are calm together."""
     feeds = [origin(f"u{n}") for n in range(100)]

@@ -232,8 +232,36 @@ def test_a_plan_that_was_saved_still_replays() -> None:
                 Step(1625.973, EXCHANGE, "open_silent", {"pongs": True}),
             ),
         ),
+        Plan(
+            seed=849,
+            seconds=1800.0,
+            feeds=2,
+            shared=True,
+            rate=1.0,
+            venues=("binance",),
+            switches={
+                "messages_close": None,
+                "trade_step": 3,
+                "pong_close": 1008,
+                "life_close": 1001,
+                "acks_unknown": True,
+            },
+            style="incidents",
+            steps=(
+                Step(203.646, "net:feed-1", "eof"),
+                Step(264.228, EXCHANGE, "retire", {"seconds": 5.0}),
+                Step(583.022, "net:feed-2", "eof"),
+                Step(704.683, EXCHANGE, "close_at_once", {"code": 1000}),
+                Step(874.674, "net:feed-1", "clog", {"towards": "both", "seconds": 90.29}),
+            ),
+        ),
     ],
-    ids=["healed before it was confirmed", "well again at its fourth change", "a successor that is never confirmed"],
+    ids=[
+        "healed before it was confirmed",
+        "well again at its fourth change",
+        "a successor that is never confirmed",
+        "lost for good while another flaps",
+    ],
 )
 def test_a_plan_that_once_failed(plan: Plan) -> None:
     """What chance has found: judges that asked for more than is promised, and two sockets for good."""

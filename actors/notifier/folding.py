@@ -82,6 +82,8 @@ class Folding:
         if feed.down is None:
             feed.down, feed.severity, feed.reason = at, severity, reason
             self._edge(feed, at)
+            if feed.part is not None and feed.part.fold.kind is Kind.FLAPPING and not feed.flapping:
+                self.leave(feed)  # it is calm, and no part of what others of its host go on with
             if feed.part is None:
                 self._enter(feed, at)
             elif not feed.flapping:  # a relapse before the incident was over
