@@ -437,6 +437,8 @@ class Connector:
         """The verdict, told once and before anything is closed; returns the error to raise."""
         if self._verdict is None:
             self._subscribing.replaced(over=True)
+            if self._link is not None:
+                self.feed.alive_at = self._link.last_received
             self._verdict = self._subscribing.hung_up(error)
             self._too_big = self._too_big + 1 if error.reason is Reason.WS_TOO_BIG else 0
             if self._too_big >= TOO_BIG_TIMES:

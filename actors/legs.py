@@ -106,8 +106,12 @@ class Bundle(Part):
 
     def carried(self, now: float, *, without: "Leg") -> bool:
         """Whether another leg is live that has brought, or will bring, whatever this one does not bring any more."""
-        since = without.heard_at if without.doubted else math.inf
-        return any(leg.follows(now) and leg.covers(since) for leg in self.legs if leg is not without)
+        if without.doubted:
+            since = without.heard_at
+        else:
+            since = math.inf if without.born is None else max(without.alive_at, without.heard_at)
+        others = [leg for leg in self.legs if leg is not without and not leg.vain]
+        return any(leg.follows(now) and leg.covers(since) for leg in others)
 
     def settle_doubt(self) -> None:
         """The leg in doubt has brought something, or is lost: what was held back may go."""
@@ -155,6 +159,12 @@ class Bundle(Part):
         if self._interruption is not None:
             self._restated(frames, now)
 
+    def left_alone(self, leg: "Leg | None" = None) -> None:
+        """The others have not come as far as a leg had begun; if it is named, they count for nothing any more."""
+        self.interrupted(Reason.MESSAGE_TIMEOUT)
+        for other in self.legs:
+            other.vain = leg is not None and other is not leg
+
     def too_late(self, count: int, wall: int, now: float) -> None:
         """So many messages came after later ones of their code, and nobody had brought them before: they are lost."""
         seconds = min(WINDOW, now - self.merging_since)
@@ -191,6 +201,8 @@ class Leg(Line):
         """Whether it has been silent for so long that a witness was asked for."""
         self.heard_at = 0.0
         """When it last brought data, or its session began."""
+        self.vain = False
+        """Whether another leg has brought what it did not, for so long that it counts for nothing."""
         self.place: Place | None = None
         """Its place in the merge, while it has a session and there is one."""
         self.born: float | None = None
@@ -261,7 +273,7 @@ class Leg(Line):
     def new_session(self) -> int:
         """The number of the session that has just begun."""
         self.born, self.due, self.delivers = trio.current_time(), None, False
-        self.heard_at, self.doubted = self.born, False
+        self.heard_at, self.doubted, self.vain = self.born, False, False
         self.join(self.born)
         self.stats.sessions = self.bundle.new_session()
         return self.stats.sessions
@@ -278,7 +290,7 @@ class Leg(Line):
         bundle, stats = self.bundle, self.stats
         stats.messages += len(frames)
         stats.last_message_time = wall / 1e9
-        self.heard_at = now
+        self.heard_at, self.vain = now, False
         if not self.delivers or self.doubted:
             was_doubted, self.delivers, self.doubted = self.doubted, True, False
             bundle.moved.unpark_all()
@@ -298,6 +310,9 @@ class Leg(Line):
             frames = bundle.merge.take(self.place, frames, [self.exchange.mark(frame) for frame in frames], now)
             if bundle.merge.late > late:
                 bundle.too_late(bundle.merge.late - late, wall, now)
+            if bundle.merge.alone:
+                bundle.merge.alone = False
+                bundle.left_alone(self)
         if frames:
             bundle.deliver(frames, wall=wall, now=now, session=session)
 
@@ -309,7 +324,7 @@ class Leg(Line):
     def interrupted(self, reason: Reason) -> None:
         """A connector's verdict: an interruption, unless another leg carries on."""
         bundle, was_doubted = self.bundle, self.doubted
-        if not bundle.carried(trio.current_time(), without=self):
+        if not self.vain and not bundle.carried(trio.current_time(), without=self):
             bundle.interrupted(reason)
         self.doubted = False
         if was_doubted:
@@ -341,6 +356,9 @@ class Leg(Line):
         place, self.place, merge = self.place, None, self.bundle.merge
         if place is not None and merge is not None:
             frames = merge.leave(place, now)
+            if merge.alone:
+                merge.alone = False
+                self.bundle.left_alone()
             if frames:
                 self.bundle.deliver(frames, wall=wall, now=now, session=self.bundle.stats.sessions)
 

@@ -123,6 +123,9 @@ class Line:
             return self.subscriptions
         return grouped(self.sieve.ask(topics(self.subscriptions), fresh=fresh))
 
+    alive_at: float = 0.0
+    """When the session that has failed last received anything, pongs included."""
+
     turn: trio.Lock | None = None
     """Held during a change that may lose messages, where another socket has them meanwhile."""
 

@@ -6,12 +6,15 @@ arbitrage-observatory bithumb profile, wire, 2026-09-23).
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 
 from actors.marks import Key, Mark
 
 SETTLE = 5.0
 """Seconds that a leg which joins others has to show that it follows on what they brought."""
+LAG = 0.5
+"""Seconds by which a message may come later on one leg than on another without a word."""
 HELD = 4096
 """Frames of such a leg that may be kept back; beyond that it is believed at once."""
 WINDOW = 60.0
@@ -32,8 +35,11 @@ class Leg:
         self.joined = now
         self.settled = settled
         self.gone = False
+        self.met = False
+        """Whether another leg has come as far as this one had begun."""
         self.tops: dict[Key, int] = {}
-        self.held: dict[Key, list[tuple[Data, Mark]]] = {}
+        self.held: dict[Key, list[tuple[Data, Mark, float]]] = {}
+        """What is kept back, and since when."""
         self.waiting = 0
 
 
@@ -75,6 +81,9 @@ class Merge:
     only another was told the twin. Messages without a mark are told apart by
     their bytes.
 
+    Where the others never come as far as a leg has begun, what lies in between may be lost, whatever they still bring:
+    :attr:`alone` says so, with the first messages that may follow on a loss.
+
     Args:
         snapshots: Whether every snapshot is delivered; else only one that tells something new.
         settle: Seconds that a leg which joins others has to show that it follows on what they brought.
@@ -82,6 +91,7 @@ class Merge:
 
     def __init__(self, *, snapshots: bool = False, settle: float = SETTLE) -> None:
         self.late = 0
+        self.alone = False
         self._snapshots = snapshots
         self._settle_for = settle
         self._codes: dict[Key, _Code] = {}
@@ -108,6 +118,7 @@ class Merge:
         out: list[Data] = []
         heir = next((other for other in self._legs.values() if not other.gone), None)
         if heir is not None:
+            self.alone = self.alone or self._unmet_since(heir) < now - LAG
             out += self._settle(heir, now)
         else:
             for key in {key for other in self._legs.values() for key in other.held}:
@@ -134,12 +145,12 @@ class Merge:
         """
         before: list[Data] = []
         for other in list(self._legs.values()):
-            if not other.settled and (now >= other.joined + self._settle_for or other.waiting > HELD):
+            if not other.settled and self._settles(other, now):
                 before += self._settle(other, now)
         out: list[Data] = []
         for data, mark in zip(frames, marks, strict=True):
             known = mark or Mark(("", ""), hash(data))
-            accepted = (leg.settled or not self._keeps_back(leg, data, known)) and self._accepts(leg, known, now)
+            accepted = (leg.settled or not self._keeps_back(leg, data, known, now)) and self._accepts(leg, known, now)
             if accepted or (known.snapshot and self._snapshots):
                 out.append(data)
         after = self._caught_up(now) if len(self._legs) > 1 else []
@@ -149,7 +160,25 @@ class Merge:
 
     # -- a leg that has yet to show that it follows on the others
 
-    def _keeps_back(self, leg: Leg, data: Data, mark: Mark) -> bool:
+    def _settles(self, leg: Leg, now: float) -> bool:
+        if leg.waiting > HELD:
+            return True
+        if now < leg.joined + self._settle_for:
+            return False
+        since = self._unmet_since(leg)
+        if since != math.inf and now < since + self._settle_for:
+            return False
+        self.alone = self.alone or since != math.inf
+        return True
+
+    def _unmet_since(self, leg: Leg) -> float:
+        """Since when something is kept back that the others should have come to; infinity: nothing is."""
+        # of what nobody has ever brought the others may know nothing
+        first = ((kept[0], self._codes[key]) for key, kept in leg.held.items() if key in self._codes)
+        ahead = (at for (_, mark, at), code in first if mark.identity not in code.seen)
+        return math.inf if leg.met else min(ahead, default=math.inf)
+
+    def _keeps_back(self, leg: Leg, data: Data, mark: Mark, now: float) -> bool:
         if mark.key in leg.held:
             keep = True
         elif mark.order is None:
@@ -158,7 +187,7 @@ class Merge:
         else:
             keep = mark.key not in leg.tops and not self._is_old(mark)
         if keep and not (mark.snapshot and self._snapshots):
-            leg.held.setdefault(mark.key, []).append((data, mark))
+            leg.held.setdefault(mark.key, []).append((data, mark, now))
             leg.waiting += 1
         return keep
 
@@ -176,6 +205,7 @@ class Merge:
         out: list[Data] = []
         for leg in [leg for leg in self._legs.values() if leg.held]:
             for key in [key for key, waiting in leg.held.items() if self._is_old(waiting[0][1])]:
+                leg.met = True
                 out += self._release(leg, key, now)
         return out
 
@@ -199,7 +229,7 @@ class Merge:
         leg.waiting -= len(waiting)
         if leg.gone and not leg.held:
             self._legs.pop(leg.number, None)
-        return [data for data, mark in waiting if self._accepts(leg, mark, now)]
+        return [data for data, mark, _ in waiting if self._accepts(leg, mark, now)]
 
     # -- one message
 

@@ -138,7 +138,11 @@ class Rotation:
         here = [leg for leg in bundle.legs if leg.slot == slot]
         leaving, staying = [leg for leg in here if leg.leaving], [leg for leg in here if not leg.leaving]
         if leaving and not staying:
-            return self._succeed(bundle, leaving[-1], now)
+            old = next((leg for leg in leaving if leg.follows(now)), leaving[0])
+            for heir in leaving:
+                if heir is not old:  # it is to leave, too, before it could take over
+                    self._hands.close_leg(heir)
+            return self._succeed(bundle, old, now)
         for leg in leaving:
             heir = staying[0]
             ready = heir.follows(now) and heir.delivers and not leg.doubted

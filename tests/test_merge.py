@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 import attrs
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,6 +70,34 @@ def test_a_repeat_that_is_on_its_way_comes_before_what_follows_it() -> None:
     assert bring(merge, old, book(1)) == ["1"]
     assert bring(merge, old, book(2), book(3)) == ["2", "3"]
     assert bring(merge, new, book(3), book(4)) == ["4"]
+
+
+def test_a_leg_that_the_others_never_reach_is_alone() -> None:
+    """Between what they brought last and where it began something may be lost; a new code says nothing of that."""
+    for key, alone in ((BOOK, True), (("book", "new"), False)):
+        merge = Merge()
+        old = merge.join(0)
+        bring(merge, old, book(1))
+        new = merge.join(0)
+        assert bring(merge, new, book(3, key=key), now=2) == []
+        assert bring(merge, old, book(1), now=SETTLE) == (["1"] if alone else ["3", "1"])
+        assert not merge.alone
+        assert bring(merge, new, book(4, key=key), now=2 + SETTLE) == (["3", "4"] if alone else ["4"])
+        assert merge.alone is alone
+
+
+@pytest.mark.parametrize(("after", "reached", "alone"), [(2.0, False, True), (0.1, False, False), (2.0, True, False)])
+def test_a_leg_that_is_lost_before_it_has_reached_the_next(after: float, reached: bool, alone: bool) -> None:
+    """The next is alone, unless its first message is so young that the other may have been about to bring it."""
+    merge = Merge()
+    old = merge.join(0)
+    bring(merge, old, book(1))
+    new = merge.join(0)
+    bring(merge, new, book(3))
+    if reached:
+        assert bring(merge, old, book(2), book(3), book(4)) == ["2", "3", "4"]
+    assert merge.leave(old, after) == ([] if reached else ["3"])
+    assert merge.alone is alone
 
 
 def test_a_leg_ahead_of_the_others_waits_for_them() -> None:

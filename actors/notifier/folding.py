@@ -217,11 +217,16 @@ class Folding:
         if part is not None and part.fold.scope is not Scope.FEEDS and part.told is not None:
             return  # told as the host's or the network's trouble, and taken in by it
         lost = part.lost if part is not None else 0.0
+        said = part is not None and part.told is not None
         feed.flapping = True
         self.leave(feed)
         mild = Severity.WARNING if graver(feed.severity, Severity.WARNING) else feed.severity
         joined = self._join(feed, Kind.FLAPPING, at, mild)
         joined.lost, joined.edges = lost, EDGES
+        if said and joined.told is not None:  # who has heard that it is down is to hear what has become of that
+            joined.told = None
+            self.joined -= 1
+            self._schedule(joined.fold)
 
     def _worsen(self, feed: Watched, reason: Reason, severity: Severity, at: float) -> None:
         feed.severity, feed.reason = severity, reason

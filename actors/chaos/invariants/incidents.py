@@ -21,6 +21,7 @@ from actors.events import (
 
 WISHED = (Reason.REQUESTED, Reason.STOPPED)
 RECOVERED = ("연결 복구", "연결 안정")
+BACK = "그사이 복구:"
 FLAPPING = "연결 불안정"
 WIDE = "전체 장애"
 """The product's own words, written a second time on purpose."""
@@ -44,6 +45,8 @@ class _Feeds(Invariant):
         self.named: dict[str, float] = {}
         """When each feed was last told of as down."""
         self.edge: dict[str, float] = {}
+        self.wide = False
+        """Whether a whole host's or the network's trouble was told and is not over."""
 
     def note(self, record: Any) -> None:
         """Keep what an event or a text says."""
@@ -63,10 +66,13 @@ class _Feeds(Invariant):
 
     def _read(self, record: Told) -> None:
         head = record.text.partition("\n")[0]
+        self.wide = WIDE in head or (self.wide and "복구" not in head)
         over = any(words in head for words in RECOVERED)
+        back = next((line for line in record.text.splitlines() if line.startswith(BACK)), "")
         for feed in self.meant(record.text):
-            self.said[feed] = "up" if over else "flapping" if FLAPPING in head else "down"
-            if not over:
+            well = over or re.search(rf"{feed}\b", back) is not None
+            self.said[feed] = "up" if well else "flapping" if FLAPPING in head else "down"
+            if not well:
                 self.named[feed] = record.at
 
     def meant(self, text: str) -> list[str]:
@@ -87,20 +93,16 @@ class TroubleTold(_Feeds):
         super().__init__(scene)
         self._refused = -1e9
         self._stopping = False
-        self._wide = False
 
     def take(self, record: Any) -> str | None:
         """Look at each feed every few seconds."""
         self.note(record)
         match record:
-            case Told(refused=0.0):
-                head = record.text.partition("\n")[0]
-                self._wide = WIDE in head or (self._wide and "복구" not in head)
-            case Told():
+            case Told() if record.refused:
                 self._refused = record.at + record.refused
             case Phase():
                 self._stopping = record.name in ("stop", "end")
-            case Standing() if not self._stopping and not self._wide:
+            case Standing() if not self._stopping and not self.wide:
                 since = self.down.get(record.feed, record.at)
                 if self.said.get(record.feed) == "flapping":
                     since = max(since, self.edge[record.feed] + CALM)
@@ -113,7 +115,7 @@ class TroubleTold(_Feeds):
 
 
 class TroubleOver(_Feeds):
-    """I17: whoever was told that a feed is down is told that it is well again."""
+    """I17: whoever was told that a feed is down is told that it is well again; of a whole host, that all are."""
 
     name = "I17"
     hears = (Failed, Live, StateChanged, Told, Phase)
@@ -130,6 +132,8 @@ class TroubleOver(_Feeds):
         if isinstance(record, Phase):
             self._healed = self._healed or record.name == "heal"
             if record.name == "stop" and self._healed and record.at - self._last > self.SETTLED:
+                if self.wide and self.down:
+                    return None
                 wrong = [feed for feed, said in self.said.items() if said == "down" and feed not in self.down]
                 return f"{wrong[0]} is well again, and nobody was told" if wrong else None
             return None

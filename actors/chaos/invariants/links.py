@@ -188,6 +188,8 @@ class NothingLost(Invariant):
     def __init__(self, scene: Any) -> None:
         super().__init__(scene)
         self._numbers: defaultdict[str, dict[str | bytes, int]] = defaultdict(dict)
+        self._early: dict[tuple[str, str | bytes], dict[str, int]] = {}
+        """Frames that nobody knows the number of, and who has taken them in which session."""
         self._last: dict[str, tuple[int, int]] = {}
         self._gap: dict[str, bool] = {}
         self._down: dict[str, bool] = {}
@@ -224,6 +226,9 @@ class NothingLost(Invariant):
             known[entry.data] = entry.number
             if len(known) > self.KEPT:
                 del known[next(iter(known))]
+            # what goes out piece by piece may be there before its sender knows that it is
+            for feed, session in self._early.pop((record.host, entry.data), {}).items():
+                self._last[feed] = session, entry.number
 
     def _item(self, record: Taken) -> str | None:
         match record.item:
@@ -239,10 +244,14 @@ class NothingLost(Invariant):
         return None
 
     def _batch(self, feed: str, batch: Batch) -> str | None:
-        known = self._numbers[self.scene.exchanges[feed].host]
+        host = self.scene.exchanges[feed].host
+        known = self._numbers[host]
         for frame in batch.frames:
-            if (number := known.get(frame)) is None:
-                continue  # a snapshot
+            if (number := known.get(frame)) is None:  # a snapshot, or taken before the ledger has it
+                self._early[host, frame] = {**self._early.get((host, frame), {}), feed: batch.session}
+                if len(self._early) > self.KEPT:
+                    del self._early[next(iter(self._early))]
+                continue
             session, last = self._last.get(feed, (batch.session, number - 1))
             gap = self._gap.pop(feed, False)
             self._last[feed] = batch.session, number
