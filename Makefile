@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 run: $(RUN) ## keep the demo's feeds alive: make run ARGS="--for 20"
 	@$(BIN)/feedwarden run $(ARGS)
 
-SEEDS := $(patsubst %,tests/test_%.py,simulation chaos_command merged_venues slow_consumers rejected_codes rhythm silences)
+SEEDS := $(patsubst %,tests/test_%.py,simulation chaos_command merged_venues slow_consumers rejected_codes rhythm silences changing_lists)
 
 test: lint types ## lint, types, import contracts and every test under 5 s; no coverage of long simulations, which it would double
 	$(BIN)/pytest -n 3 -m "not slow" $(addprefix --ignore=,$(SEEDS)) --cov --cov-report=term $(ARGS)
