@@ -92,6 +92,7 @@ class Merge:
     def __init__(self, *, snapshots: bool = False, settle: float = SETTLE) -> None:
         self.late = 0
         self.alone = False
+        """Whether messages may be lost between what the others brought and where a leg had begun."""
         self._snapshots = snapshots
         self._settle_for = settle
         self._codes: dict[Key, _Code] = {}
@@ -173,10 +174,15 @@ class Merge:
 
     def _unmet_since(self, leg: Leg) -> float:
         """Since when something is kept back that the others should have come to; infinity: nothing is."""
-        # of what nobody has ever brought the others may know nothing
-        first = ((kept[0], self._codes[key]) for key, kept in leg.held.items() if key in self._codes)
-        ahead = (at for (_, mark, at), code in first if mark.identity not in code.seen)
-        return math.inf if leg.met else min(ahead, default=math.inf)
+        if leg.met:
+            return math.inf
+        since = math.inf
+        for key, kept in leg.held.items():
+            # of a key that nobody has ever brought the others may know nothing, and a snapshot is of a time before
+            code = self._codes.get(key)
+            if code is not None and not any(mark.identity in code.seen for _, mark, _ in kept):
+                since = min([since, *(at for _, mark, at in kept if not mark.snapshot)])
+        return since
 
     def _keeps_back(self, leg: Leg, data: Data, mark: Mark, now: float) -> bool:
         if mark.key in leg.held:

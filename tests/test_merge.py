@@ -86,6 +86,17 @@ def test_a_leg_that_the_others_never_reach_is_alone() -> None:
         assert merge.alone is alone
 
 
+def test_a_snapshot_of_before_says_nothing_of_a_loss() -> None:
+    """It is not known only because nothing was remembered then; what came after it both have brought."""
+    merge = Merge()
+    old = merge.join(0)
+    bring(merge, old, trade(2))
+    new = merge.join(0)
+    assert bring(merge, new, trade(1, snapshot=True), trade(2), Mark(BOOK, 1, 1, snapshot=True)) == []
+    assert merge.leave(old, SETTLE) == ["1s", "1s"]
+    assert not merge.alone
+
+
 @pytest.mark.parametrize(("after", "reached", "alone"), [(2.0, False, True), (0.1, False, False), (2.0, True, False)])
 def test_a_leg_that_is_lost_before_it_has_reached_the_next(after: float, reached: bool, alone: bool) -> None:
     """The next is alone, unless its first message is so young that the other may have been about to bring it."""
