@@ -110,6 +110,10 @@ class Bundle(Part):
             since = without.heard_at
         else:
             since = math.inf if without.born is None else max(without.alive_at, without.heard_at)
+        return self.covered(now, since, without=without)
+
+    def covered(self, now: float, since: float, *, without: "Leg") -> bool:
+        """Whether another leg is live that has brought, or will bring, everything from then on."""
         others = [leg for leg in self.legs if leg is not without and not leg.vain]
         return any(leg.follows(now) and leg.covers(since) for leg in others)
 
@@ -159,8 +163,11 @@ class Bundle(Part):
         if self._interruption is not None:
             self._restated(frames, now)
 
-    def left_alone(self, leg: "Leg | None" = None) -> None:
-        """The others have not come as far as a leg had begun; if it is named, they count for nothing any more."""
+    def look_for_loss(self, merge: Merge, leg: "Leg | None" = None) -> None:
+        """If the others have not come as far as a leg had begun: if it is named, they count for nothing any more."""
+        if not merge.alone:
+            return
+        merge.alone = False
         self.interrupted(Reason.MESSAGE_TIMEOUT)
         for other in self.legs:
             other.vain = leg is not None and other is not leg
@@ -310,9 +317,7 @@ class Leg(Line):
             frames = bundle.merge.take(self.place, frames, [self.exchange.mark(frame) for frame in frames], now)
             if bundle.merge.late > late:
                 bundle.too_late(bundle.merge.late - late, wall, now)
-            if bundle.merge.alone:
-                bundle.merge.alone = False
-                bundle.left_alone(self)
+            bundle.look_for_loss(bundle.merge, self)
         if frames:
             bundle.deliver(frames, wall=wall, now=now, session=session)
 
@@ -337,8 +342,7 @@ class Leg(Line):
 
     def may_miss(self, since: tuple[int, float], codes: tuple[str, ...], wall: int, now: float) -> None:
         """Messages of these codes may have been lost here; another leg that was there all the time has them."""
-        others = [leg for leg in self.bundle.legs if leg is not self]
-        if not self.retired and not any(leg.follows(now) and leg.covers(since[1]) for leg in others):
+        if not self.retired and not self.bundle.covered(now, since[1], without=self):
             self.bundle.may_miss(since, codes, wall, now)
 
     def put(self, item: Batch | Down | Gap) -> None:
@@ -356,9 +360,7 @@ class Leg(Line):
         place, self.place, merge = self.place, None, self.bundle.merge
         if place is not None and merge is not None:
             frames = merge.leave(place, now)
-            if merge.alone:
-                merge.alone = False
-                self.bundle.left_alone()
+            self.bundle.look_for_loss(merge)
             if frames:
                 self.bundle.deliver(frames, wall=wall, now=now, session=self.bundle.stats.sessions)
 

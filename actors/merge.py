@@ -78,8 +78,7 @@ class Merge:
     brings that lags further behind is late where there is an order, and is delivered again where there is none.
 
     A repeat whose twin came before a leg joined is taken for that twin, and so is one that only one leg was told, where
-    only another was told the twin. Messages without a mark are told apart by
-    their bytes.
+    only another was told the twin. Messages without a mark are told apart by their bytes.
 
     Where the others never come as far as a leg has begun, what lies in between may be lost, whatever they still bring:
     :attr:`alone` says so, with the first messages that may follow on a loss.

@@ -225,15 +225,16 @@ async def test_a_lost_socket_whose_codes_are_removed_ends_with_its_gap(autojump_
     assert [down.codes for down in seen.of(Down)] == [gap.codes for gap in seen.gaps] == [(CODES[1],)]
 
 
+@pytest.mark.parametrize("legs", [1, 2])
 @pytest.mark.parametrize(("quiet", "lost"), [(True, False), (False, True)])
 async def test_an_interruption_in_which_nothing_can_have_been_lost_is_no_gap(
-    autojump_clock: trio.testing.MockClock, *, quiet: bool, lost: bool
+    autojump_clock: trio.testing.MockClock, *, quiet: bool, lost: bool, legs: int
 ) -> None:
     """Snapshots that repeat the last of every code end an interruption without a gap; news make it one."""
     codes = ["KRW-BTC", "KRW-ETH"]
     sim = SimulatedExchange(UpbitVenue(), rate=0.2, port=None, wall=wall, random=random.Random(7))
     async with scene({UPBIT.host: sim}) as (feeds, _, seen):
-        feed = feeds.open(attrs.evolve(UPBIT, check_sequence=True, message_timeout=0), trade=codes)
+        feed = feeds.open(attrs.evolve(UPBIT, check_sequence=True, message_timeout=0), trade=codes, legs=legs)
         await watch(feeds, feed, seen, 60)
         if quiet:
             for code in codes:
@@ -261,23 +262,3 @@ async def test_what_was_not_subscribed_to_in_between_is_no_loss(autojump_clock: 
             await watch(feeds, feed, seen, 30, *script)
     assert len(seen.messages) > 100
     assert seen.gaps == []
-
-
-@pytest.mark.parametrize("quiet", [True, False])
-async def test_two_sockets_lost_together_in_a_quiet_moment(
-    autojump_clock: trio.testing.MockClock, *, quiet: bool
-) -> None:
-    """The snapshots of the first that is back prove that nothing was lost, where that is so."""
-    codes = ["KRW-BTC", "KRW-ETH"]
-    sim = SimulatedExchange(UpbitVenue(), rate=0.2, port=None, wall=wall, random=random.Random(7))
-    async with scene({UPBIT.host: sim}) as (feeds, _, seen):
-        feed = feeds.open(attrs.evolve(UPBIT, check_sequence=True, message_timeout=0), trade=codes, legs=2)
-        await watch(feeds, feed, seen, 60)
-        if quiet:
-            for code in codes:
-                sim.board.hush(code)
-        await watch(feeds, feed, seen, 60, (10, lambda: sim.refuse(20)), (10.1, sim.cut))
-        assert feed.stats.state is LinkState.LIVE
-    assert len(seen.of(Down)) == 1
-    assert len(seen.of(NothingLost)) == quiet
-    assert len(seen.gaps) == len(seen.of(GapReported)) == (not quiet)

@@ -196,6 +196,16 @@ def test_a_plan_that_was_saved_still_replays() -> None:
     assert outcome.states["http_429"] >= 1
 
 
+SWITCHED: dict[str, Any] = {
+    "messages_close": None,
+    "trade_step": 3,
+    "pong_close": None,
+    "life_close": None,
+    "acks_unknown": False,
+}
+"""What is not known of Binance, one way."""
+
+
 @pytest.mark.parametrize(
     "plan",
     [
@@ -239,13 +249,7 @@ def test_a_plan_that_was_saved_still_replays() -> None:
             shared=True,
             rate=1.0,
             venues=("binance",),
-            switches={
-                "messages_close": None,
-                "trade_step": 3,
-                "pong_close": 1008,
-                "life_close": 1001,
-                "acks_unknown": True,
-            },
+            switches={**SWITCHED, "pong_close": 1008, "life_close": 1001, "acks_unknown": True},
             style="incidents",
             steps=(
                 Step(203.646, "net:feed-1", "eof"),
@@ -274,13 +278,7 @@ def test_a_plan_that_was_saved_still_replays() -> None:
             feeds=2,
             rate=1.0,
             venues=("binance",),
-            switches={
-                "messages_close": 1008,
-                "trade_step": 3,
-                "pong_close": None,
-                "life_close": None,
-                "acks_unknown": False,
-            },
+            switches={**SWITCHED, "messages_close": 1008},
             legs=2,
             style="incidents",
             steps=(
@@ -294,13 +292,7 @@ def test_a_plan_that_was_saved_still_replays() -> None:
             feeds=2,
             rate=1.0,
             venues=("binance",),
-            switches={
-                "messages_close": None,
-                "trade_step": 3,
-                "pong_close": 1008,
-                "life_close": None,
-                "acks_unknown": False,
-            },
+            switches={**SWITCHED, "pong_close": 1008},
             life=400.0,
             style="incidents",
             heal=False,
