@@ -55,7 +55,8 @@ class Frame:
     advice: Advice | None = None
     probe: bool = False
     renew: bool = False
-    """Whether the server announces the end of this connection, so that a fresh one is to take over."""
+    """Whether the server announces the end of this connection, so that a fresh one is to take over; of use only where
+    the exchange ``gives_notice``, has a ``max_lifetime``, or the feed has several legs or a ``renew_at``."""
     rejects: "tuple[Subscription, ...]" = ()
     """What a rejection is about: at least one of these codes is bad. Empty where the exchange does not say."""
 
@@ -334,6 +335,8 @@ class Exchange:
     little each. Whatever the server says is seen at most so much later, its pings and its Close too."""
     max_lifetime: float = attrs.field(default=0.0, validator=in_range(0, 86_400 * 400))
     """Seconds after which the exchange cuts every connection; 0: none known."""
+    gives_notice: bool = False
+    """Whether it says beforehand that it is about to close a connection: see ``Frame.renew``."""
 
     reconnect: ReconnectStrategy = attrs.field(factory=ReconnectStrategy, eq=False)
     channels: tuple[Channel, ...] = ()

@@ -60,6 +60,7 @@ class Bundle(Part):
         self.merge: Merge | None = None
         """Only while there may be two sessions: telling messages apart costs more than passing them on."""
         self.merging_since = 0.0
+        self._parted_at = -math.inf
         self.news_at: float | None = None
         """When a witness brought what the leg in doubt had not; it is held back until that is settled."""
         self.moved = moved
@@ -86,6 +87,7 @@ class Bundle(Part):
         leg.over(wall, now)
         leg.retired = True
         self.legs.remove(leg)
+        self._parted_at = now
         self._gone.incarnation += leg.stats.incarnation
         self._gone.reconnect_count += leg.stats.reconnect_count
         self.leg_moved()
@@ -98,11 +100,16 @@ class Bundle(Part):
             for leg in self.legs:
                 leg.join(now)
 
-    def end_merging(self) -> None:
-        """There is one leg again, and what it brings is all there is."""
+    def end_merging(self, now: float) -> float:
+        """There is one leg again; returns when to ask anew: it may still repeat what one that left has brought."""
+        if self.merge is None:
+            return math.inf
+        if now < (over := self._parted_at + WINDOW):
+            return over
         self.merge = None
         for leg in self.legs:
             leg.place = None
+        return math.inf
 
     def carried(self, now: float, *, without: "Leg") -> bool:
         """Whether another leg is live that has brought, or will bring, whatever this one does not bring any more."""

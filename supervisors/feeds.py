@@ -136,8 +136,8 @@ class Feeds:
                 with a source address each, are used in turn by the legs.
             legs: Sockets that carry the same side by side; the first arrival of a message wins.
             renew_at: A time of day at which they are replaced by fresh ones, one at a time and without an interruption,
-                and minutes to spread that over: ``06:00/30m``. Without it only an exchange's ``max_lifetime`` makes
-                them be renewed.
+                and minutes to spread that over: ``06:00/30m``. Without it only an exchange's ``max_lifetime``
+                and its notices make them be renewed.
             snapshots: Deliver the snapshots, too, that the subscription of an overlapping socket causes.
             channels: ``trade``, ``book`` and ``ticker``, each a code or several.
 

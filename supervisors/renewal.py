@@ -71,7 +71,7 @@ class LegPlan:
 
     Args:
         count: Sockets side by side, 1 to 8; ValueError for anything else.
-        renew_at: A time of day; None: only as the exchange's ``max_lifetime`` demands.
+        renew_at: A time of day; None: only as the exchange's ``max_lifetime`` and its notices demand.
         snapshots: Whether the snapshots that an overlapping socket's subscription causes are delivered.
     """
 
@@ -81,7 +81,8 @@ class LegPlan:
 
     def overlaps(self, exchange: Exchange) -> bool:
         """Whether there may ever be two sockets for the same."""
-        return self.count > 1 or self.renew_at is not None or exchange.max_lifetime > 0
+        mortal = exchange.max_lifetime > 0 or exchange.gives_notice
+        return mortal or self.count > 1 or self.renew_at is not None
 
     def due(self, exchange: Exchange, born: float, wall: int, random: Chance) -> float:
         """When a session that began at ``born`` (``wall`` by the wall clock) is to be renewed; infinity: never.

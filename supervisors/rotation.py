@@ -86,7 +86,7 @@ class Rotation:
         if len(bundle.legs) > 1:
             bundle.begin_merging(now)
         elif all(not leg.leaving for leg in bundle.legs):
-            bundle.end_merging()
+            wake = min(wake, bundle.end_merging(now))
         return wake
 
     def _look_for_old(self, bundle: Bundle, now: float) -> float:

@@ -311,6 +311,20 @@ def test_what_joins_later_is_told_after_an_interval() -> None:
     ]
 
 
+def test_who_was_told_as_back_is_told_as_lost_again() -> None:
+    """While others of the incident are still down: nobody who has read "back meanwhile" expects it to be down."""
+    feeds = [origin(f"u{n}") for n in range(9)]
+    scene = started([*feeds, FAR])
+    events = [down(BEGIN, feeds[0]), down(BEGIN + 35, feeds[1]), up(BEGIN + 80, feeds[0])]
+    told = scene.play(events, BEGIN + 300)
+    assert phases(told) == [Phase.OPENED, Phase.GREW]
+    again = scene.play([down(BEGIN + 380, feeds[0]), up(BEGIN + 1000, feeds[0]), up(BEGIN + 1001, feeds[1])], 2000)
+    assert incidents(again) == [
+        (BEGIN + 380 + WARN, Phase.GREW, Scope.FEEDS, Kind.OUTAGE),
+        (BEGIN + 1001 + SETTLE, Phase.RESOLVED, Scope.FEEDS, Kind.OUTAGE),
+    ]
+
+
 def test_one_that_heals_leaves_the_others_their_whole_wait() -> None:
     """The wait of an interruption is its own, whoever it was folded with."""
     feeds = [origin(f"u{n}") for n in range(9)]

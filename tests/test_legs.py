@@ -29,7 +29,7 @@ from actors.events import (
     Renewed,
     StateChanged,
 )
-from actors.exchange import Limits, Rate, Subscription
+from actors.exchange import Frame, Kind, Limits, Rate, Subscription, json_object
 from actors.exchanges import BINANCE
 from actors.items import Down
 from actors.legs import Bundle
@@ -150,6 +150,42 @@ async def test_a_servers_notice_brings_a_fresh_session(autojump_clock: trio.test
     assert renewed.why.startswith("serverShutdown")
     [gap] = seen.gaps
     assert gap.since > EPOCH + 38 * 10**9
+
+
+class Told(SimulatedSession):
+    """A session that knows how OKX and Bitstamp say that they are about to close."""
+
+    def classify(self, data: str | bytes) -> Frame:
+        """Their notice asks for a fresh session."""
+        match json_object(data):
+            case {"event": "notice", "code": "64008", "msg": str(why)}:
+                return Frame(Kind.NOTICE, why, renew=True)
+            case {"event": "bts:request_reconnect"}:
+                return Frame(Kind.NOTICE, "bts:request_reconnect", renew=True)
+            case _:
+                return super().classify(data)
+
+
+@pytest.mark.parametrize(
+    ("notice", "ahead"),
+    [
+        ('{"event":"notice","code":"64008","msg":"The connection will soon be closed.","connId":"a4d3ae55"}', 60),
+        ('{"event":"bts:request_reconnect","channel":"","data":""}', 10),
+    ],
+    ids=["okx", "bitstamp"],
+)
+async def test_a_notice_of_any_profile(autojump_clock: trio.testing.MockClock, notice: str, ahead: float) -> None:
+    """OKX gives a minute, Bitstamp "a few seconds" (5 s is what a fresh socket is watched for): heeded in time."""
+    sim = simulated(rate=5)
+    told = attrs.evolve(SIMULATED, make_session=Told, gives_notice=True)
+    async with scene({SIMULATED.host: sim}) as (feeds, _, seen):
+        feed = feeds.open(told, trade=["BTC-USD", "ETH-USD"])
+        await watch(feeds, feed, seen, 120, (20, lambda: sim.say(notice)), (20 + ahead, lambda: sim.cut(1)))
+        end = trio.current_time()
+        assert feed.stats.sessions == 2
+    assert compare(told, sim, seen, end - 1) == ([], [])
+    assert [renewed.why for renewed in seen.of(Renewed)] == [Told(told, ()).classify(notice).detail]
+    assert seen.of(Down) == seen.gaps == []
 
 
 async def test_no_room_for_an_overlap(autojump_clock: trio.testing.MockClock) -> None:

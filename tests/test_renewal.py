@@ -82,5 +82,6 @@ def test_never() -> None:
     assert LegPlan().due(UPBIT, 0, 0, random.Random(1)) == math.inf
     assert not LegPlan().overlaps(UPBIT)
     assert LegPlan(count=2).overlaps(UPBIT)
+    assert LegPlan().overlaps(attrs.evolve(UPBIT, gives_notice=True))
     with pytest.raises(ValueError, match="legs must be 1 to 8"):
         LegPlan(count=0)

@@ -194,6 +194,7 @@ BINANCE = Exchange(
     link_timeout=45,
     message_timeout=300,
     max_lifetime=86_400,
+    gives_notice=True,
     channels=(
         Channel(name="trade", portable="trade"),
         Channel(name="depth@100ms", portable="book"),

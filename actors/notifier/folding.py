@@ -327,7 +327,8 @@ class Folding:
     def _mark(self, fold: Fold, now: float) -> None:
         fold.told_at = now
         for part in fold.parts.values():
-            part.told = gravest((part.severity, part.told or Severity.INFO))
+            # who has read that it is back is to hear of its next interruption
+            part.told = gravest((part.severity, part.told or Severity.INFO)) if part.until is None else None
         fold.told = fold.severity
         self._schedule(fold)
 
@@ -350,7 +351,8 @@ class Folding:
 
         def fresh(part: Part) -> bool:
             grows = part.fold is fold and fold.scope is Scope.HOSTS
-            return grows or part.told is None or (part.fold.told_at or 0.0) > now - FRESH
+            new = part.told is None and part.until is None
+            return grows or new or (part.fold.told_at or 0.0) > now - FRESH
 
         if fold.scope is Scope.NETWORK or not any(part.untold and fresh(part) for part in fold.parts.values()):
             return fold

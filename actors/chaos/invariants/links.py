@@ -141,7 +141,7 @@ class DeadLinks(Invariant):
 
     def __init__(self, scene: Any) -> None:
         super().__init__(scene)
-        self._fresh: dict[str, float] = {}
+        self._fresh: dict[tuple[str, int], float] = {}
         self._disturbed = -1e9
         self._pauses: dict[str, float] = {}
 
@@ -153,8 +153,9 @@ class DeadLinks(Invariant):
                 self._disturbed = max(self._disturbed, until)
                 if record.kind == "pause":
                     self._pauses[record.target.partition(":")[2]] = until
-            case Taken(item=Batch()) if record.at > self._pauses.get(record.feed, -1e9) + 1.0:
-                self._fresh[record.feed] = record.at  # what a pause has held back says nothing of the link
+            case Taken(item=Batch() as batch) if record.at > self._pauses.get(record.feed, -1e9) + 1.0:
+                # what a pause has held back says nothing of the link, and one link nothing of another
+                self._fresh[record.feed, batch.session] = record.at
             case Standing(state=LinkState.CONNECTED | LinkState.LIVE):
                 exchange = self.scene.exchanges[record.feed]
                 bound = exchange.link_timeout + exchange.close_timeout + 11.0
@@ -162,7 +163,7 @@ class DeadLinks(Invariant):
                     return f"{record.feed} has heard nothing for {record.silent_for:.1f} s and keeps the link"
             case Failed(reason=Reason.PING_TIMEOUT | Reason.LINK_TIMEOUT | Reason.MESSAGE_TIMEOUT):
                 feed, exchange = record.origin.feed, self.scene.exchanges[record.origin.feed]
-                age = record.at - self._fresh.get(feed, -1e9)
+                age = record.at - self._fresh.get((feed, record.session), -1e9)
                 least = {Reason.LINK_TIMEOUT: exchange.link_timeout, Reason.MESSAGE_TIMEOUT: exchange.message_timeout}
                 if record.at > self._disturbed + 200 or age < least.get(record.reason, 0.0) - 1:
                     return f"{feed}: {record.reason.value}, but the link was alive ({age:.1f} s ago)"

@@ -129,7 +129,7 @@ class OrderedStop(Invariant):
 
 
 class Recovers(Invariant):
-    """I16: after the heal every feed is live within 110 s of the attempt that was due.
+    """I16: after the heal every feed is live within 110 s of the attempt that was due, or follows on one under way.
 
     A session whose data flows although its exchange never confirmed it is told as unconfirmed instead, and kept.
     """
@@ -159,6 +159,8 @@ class Recovers(Invariant):
                     if feed not in self._live:
                         noticed = record.at + exchange.link_timeout + exchange.message_timeout
                         due = min(self._due.get(feed, 0.0), record.at + QUARANTINE)
+                        if due < record.at:  # it is being dialled, and may still be refused by what was before
+                            due = record.at + QUARANTINE
                         self._limits[feed] = max(noticed, due) + 110.0
             case Phase(name="stop"):
                 self._limits.clear()
