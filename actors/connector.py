@@ -229,6 +229,7 @@ class Connector:
                 case Expired(reason, detail):
                     seen = self._last_frame
                     await trio.lowlevel.checkpoint()  # what came in this very turn of the loop is still unread
+                    await trio.lowlevel.checkpoint()  # and of two verdicts due at once that of the ping says more
                     if self._last_frame == seen:
                         raise self._fail(LivenessError(reason, detail))
                 case Task.PROBE:
