@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from collections.abc import Generator
 
 import pytest
@@ -35,3 +36,15 @@ def nothing_open(request: pytest.FixtureRequest) -> Generator[None]:
         assert descriptors() - before == set()
     finally:
         gc.enable()
+
+
+@pytest.fixture
+def untraced() -> Generator[None]:
+    """No coverage while the test runs: it makes what is measured here several times dearer.
+
+    pytest-cov's own ``no_cover`` does not do: a worker is a subprocess too, and is traced once more as one.
+    """
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracer)

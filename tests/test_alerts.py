@@ -366,6 +366,7 @@ async def test_a_stop_is_one_message(autojump_clock: MockClock) -> None:
 # -- how fast -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("untraced")
 async def test_telling_costs_little_in_style_incidents(nursery: trio.Nursery) -> None:
     """The hook costs a few microseconds at most."""
     notifier = Notifier([Route(Fake(), Style.INCIDENTS)])

@@ -391,6 +391,7 @@ async def test_it_subscribes_and_reports_through_the_same_hub(nursery: trio.Nurs
     assert [type(event) for event in seen] == [Connected, Notified]
 
 
+@pytest.mark.usefixtures("untraced")
 async def test_telling_costs_the_connector_little(nursery: trio.Nursery) -> None:
     """The hook costs a few microseconds at most (the bound is wide, for busy machines)."""
     notifier = Notifier([Fake()])
