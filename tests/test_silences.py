@@ -40,6 +40,12 @@ class Silence:
     reason: Reason
 
 
+def server_of(exchange: Exchange) -> SimulatedExchange:
+    """An Upbit or a Binance that says little."""
+    venue = UpbitVenue() if exchange.code == "upbit" else BinanceVenue()
+    return SimulatedExchange(venue, rate=0.4, port=None, wall=wall, random=random.Random(2))
+
+
 def mute(sim: SimulatedExchange) -> None:
     """Nothing is said, not even a pong."""
     sim.silence(pongs=False)
@@ -73,8 +79,7 @@ FOUND = [
 @pytest.mark.parametrize("row", FOUND, ids=[f"{row.name} ({row.exchange.code})" for row in FOUND])
 async def test_a_silence_that_is_found(autojump_clock: trio.testing.MockClock, row: Silence) -> None:
     """One failure, by its limit and a second, for its reason; and before it none."""
-    venue = UpbitVenue() if row.exchange.code == "upbit" else BinanceVenue()
-    sim = SimulatedExchange(venue, rate=0.4, port=None, wall=wall, random=random.Random(2))
+    sim = server_of(row.exchange)
     async with scene({row.exchange.host: sim}) as (feeds, _, seen):
         if not row.at:
             row.act(sim)
@@ -93,8 +98,7 @@ def test_a_tie_is_the_pings_in_every_order_of_the_scheduler(exchange: Exchange) 
     """Ping and subscription of a mute session fall due at one instant; which task runs first changes nothing."""
 
     async def mute_from_the_start() -> list[tuple[Reason, float]]:
-        venue = UpbitVenue() if exchange is UPBIT else BinanceVenue()
-        sim = SimulatedExchange(venue, rate=0.4, port=None, wall=wall, random=random.Random(2))
+        sim = server_of(exchange)
         async with scene({exchange.host: sim}) as (feeds, _, seen):
             sim.open_silent()
             await watch(feeds, feeds.open(exchange, trade=sim.codes[0]), seen, 11)
